@@ -158,8 +158,10 @@ def _screen(name: str, place: Place, *options: str) -> None:
     subprocess.run(words, cwd=place.folder, env=place.environment(), check=True)
 
 
-QUIET = ("--append", "quiet loglevel=3", "--until", "the live system is ready", "--seconds", "900")
-MENU = ("--graphic", "vnc", "--until", "BdsDxe: starting", "--seconds", "300")
+QUIET = ("--append", "quiet loglevel=3 console=tty0", "--until", "login:", "--seconds", "900")
+"""The last console of the kernel is the screen, so the greeting is there; the login on the serial line follows it."""
+MENU = ("--until", r"Boot in \d+ s", "--seconds", "900")
+"""systemd-boot writes its menu on the screen and on the serial line."""
 
 
 def pictures(built: Place, empty: Place) -> dict[str, Callable[[], None]]:

@@ -7,6 +7,7 @@ several screens share are stored once. Where motion is unwanted (``prefers-reduc
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -68,7 +69,8 @@ def _text(text: str, column: int, colour: str, *, bold: bool) -> str:
     fill = COLOURS.get(colour, f"#{colour}" if len(colour) == 6 and colour != "default" else "")
     style += f' fill="{fill}"' if fill and fill != FOREGROUND else ""
     # The length is given because the reader's font can be wider than ours.
-    return f'<text x="{left:g}" textLength="{len(shown) * CELL:g}"{style}>{html.escape(shown, quote=False)}</text>'
+    kept = html.escape(re.sub("  +", lambda found: "\u00a0" * len(found[0]), shown), quote=False)
+    return f'<text x="{left:g}" textLength="{len(shown) * CELL:g}"{style}>{kept}</text>'
 
 
 def still(lines: Sequence[Line], columns: int, title: str) -> str:
@@ -110,7 +112,7 @@ def _window(columns: int, rows: int, title: str, body: str) -> str:
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{name}"'
         f' font-family="ui-monospace, SFMono-Regular, Menlo, Consolas, DejaVu Sans Mono, monospace" font-size="{SIZE}"'
-        f' fill="{FOREGROUND}" xml:space="preserve">\n'
+        f' fill="{FOREGROUND}">\n'
         f'<rect width="{width:g}" height="{height:g}" rx="8" fill="{BACKGROUND}"/>{dots}\n'
         f'<text x="{width / 2:g}" y="20" text-anchor="middle" fill="{DIM}">{name}</text>\n{body}\n</svg>\n'
     )

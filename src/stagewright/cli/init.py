@@ -82,7 +82,7 @@ def command(
     if specs and chosen.name != "catalyst":
         raise StagewrightError(Reason.USAGE, "--specs is for the template catalyst", hint="stagewright init catalyst")
     if chosen.name == "catalyst":
-        return _from_specs(ctx, folder, project, specs or (SPECS / "specs",))
+        return _from_specs(ctx, folder, project, specs)
     with _given(folder):
         files = copy_template(chosen.name, folder, project)
         _write_schema(folder)
@@ -118,12 +118,13 @@ def _from_specs(ctx: click.Context, folder: Path, project: str, specs: tuple[Pat
             Reason.USAGE, "the folder is not empty", place=Place(folder), hint="give a new or an empty folder"
         )
     with _given(folder):
-        left_out = write_new_project(Specs(specs, (), {}, {}), folder, store_of(ctx))
+        left_out = write_new_project(Specs(specs or (SPECS / "specs",), (), {}, {}), folder, store_of(ctx))
         set_name(folder / PROJECT_FILE, project)
         name_schema(folder / PROJECT_FILE)
         ignore_results(folder)
         _write_schema(folder)
-    print(f"{folder}: project {project} from {', '.join(str(path) for path in specs)}")
+    origin = ", ".join(map(str, specs)) or "the template catalyst, with example specs: --specs names your own"
+    print(f"{folder}: project {project} from {origin}")
     for text in left_out:
         note(f"left out: {text}")
     _next(folder)

@@ -58,7 +58,7 @@ def _check_has_root(plan: Plan, step: Step, *, made: bool) -> None:
 def _check_inputs(workspace: Workspace, plan: Plan, step: Step) -> None:
     missing = [source for source in step.node.inputs.values() if plan.steps[source].state is not State.CACHED]
     if missing:
-        what = f"{step.node.id}: its input is not built ({', '.join(missing)})"
+        what = f"{step.node.id}: the root that its build starts from is not built ({', '.join(missing)})"
         hint = workspace.project.hint("build", " ".join(name.rpartition(":")[2] for name in missing))
         raise StagewrightError(Reason.NOT_BUILT, what, hint=hint)
 

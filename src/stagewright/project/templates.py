@@ -45,7 +45,7 @@ TEMPLATES = {
         Template("live", "a live system under your own name: an ISO and the same for network boot", "a stage3"),
         Template("cloud", "a disk image (qcow2) with cloud-init", "a stage3"),
         Template("roflmaos", "a small live system in three stages, with tarballs and releases", "a stage3"),
-        Template("catalyst", "a project from a folder of Catalyst's specs", "specs"),
+        Template("catalyst", "a project from a folder of specs", "Catalyst's specs"),
         Template("debian", "a live system of own ebuilds, without any server of Gentoo", "Debian's packages"),
     )
 }

@@ -16,6 +16,7 @@ import pytest
 from updater import MIB, PROGRAM, Disk, Machine, Updater, Version, sign
 
 from integration.signing import Signer
+from stagewright.testing.update_clients import OwnClient
 
 pytestmark = [
     pytest.mark.slow,
@@ -124,6 +125,10 @@ def test_the_list_of_versions(updater: Updater, feed: Path) -> None:
         ["0.9", "installed"],
     ]
     assert updater("update").returncode == 0
+    listed = updater("--offline", "list").stdout
+    names = ["sh", "-c", OwnClient().entries().partition("| ")[2]]  # as tests of machines read the list
+    found = subprocess.run(names, input=listed, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert found == ["fleet_1.1+3-0.efi", "fleet_1.0.efi"]
     states = [json.loads(line) for line in updater("--json", "--offline", "list").stdout.splitlines()]
     assert [(one["version"], one["state"], one["entry"], one["left"]) for one in states] == [
         ("1.1", "new", "fleet_1.1+3-0.efi", "3"),

@@ -78,3 +78,13 @@ def test_systemd_has_the_same_order() -> None:
             ["systemd-analyze", "compare-versions", "--", first, second], check=False, capture_output=True
         )
         assert compare(first, second) == {0: "=", 11: ">", 12: "<"}[code.returncode], (first, second)
+
+
+@pytest.mark.parametrize(
+    ("clock", "random", "seconds"),
+    [("04 09 00", 0, 60), ("04 10 00", 5, 86405), ("04 10 01", 1799, 86399 + 1799), ("23 59 59", 1800, 4 * 3600 + 601)],
+)
+def test_automatic_updates_are_at_night(clock: str, random: int, seconds: int) -> None:
+    words = ["dash", "-c", f". {FILES}/lib/boot.sh; seconds_to_night {random}"]
+    done = subprocess.run(words, input=clock, capture_output=True, text=True, check=True)
+    assert int(done.stdout) == seconds

@@ -184,6 +184,22 @@ def test_an_older_or_equal_version_is_not_installed(updater: Updater, tmp_path: 
     assert updater.disk.has(OLD) and updater.disk.has(OLDER)
 
 
+def test_versions_that_are_the_same_number_are_different_versions(
+    updater: Updater, tmp_path: Path, signer: Signer
+) -> None:
+    site = tmp_path / "site"
+    for number in ("1.1", "1.10"):
+        Version(number).write_feed(site)
+    sign(site, signer)
+    updater.settings(f"file://{site}")
+    assert [line.split()[0] for line in updater("list").stdout.splitlines()] == ["1.10", "1.1", "1.0", "0.9"]
+    script = f". {PROGRAM.parent}/lib/update.sh; versions={site}/lines; find_target() {{ echo $data; exit; }}"
+    lines = "".join(f"{number} {number}.efi k {number}.root d u {number}.verity t v\n" for number in ("1.10", "1.1"))
+    (site / "lines").write_text(lines, encoding="utf-8")
+    words = ["dash", "-c", f"set_name=fleet; {script}; install_version 1.1"]
+    assert subprocess.run(words, capture_output=True, text=True, check=True).stdout == "1.1.root\n"
+
+
 def test_a_version_that_failed_is_not_tried_again(updater: Updater, feed: Path) -> None:
     assert updater.update(feed).returncode == 0
     words = ["mren", "-i", updater.disk.esp, "::EFI/Linux/fleet_1.1+3-0.efi", "::EFI/Linux/fleet_1.1+0-3.efi"]

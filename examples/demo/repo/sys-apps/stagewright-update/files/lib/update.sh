@@ -35,7 +35,7 @@ is_update() {
 
 install_version() {
 	read -r next kernel kernel_digest data data_digest data_uuid tree tree_digest tree_uuid << END
-$(awk -v version="$1" '$1 == version' "$versions")
+$(awk -v version="$1" '$1 "" == version ""' "$versions")
 END
 	next_label=${set_name}_$next
 	[ "${#next_label}" -le 36 ] || fail UNVERIFIED "$next_label: is longer than the label of a partition (36 characters)" \

@@ -34,7 +34,7 @@ IMAGES = Path(__file__).parents[1] / "docs" / "images"
 COLUMNS, ROWS = 100, 24
 
 BREAK = 's/kind = "embedded"/kind = "embeded"/; s/^title = .*/titel = "demo"/'
-BREAK_EBUILD = 's/^src_compile() {/&\\n\\teinfo "Linking"; false || die "the linker found no -lm"/'
+BREAK_EBUILD = ("src_compile() {", 'src_compile() {\n\teinfo "Linking"; false || die "the linker found no -lm"')
 
 PAUSE = 1.2
 """Seconds between the command and its output, and after each command, in the recording."""
@@ -128,14 +128,23 @@ def _output(command: str, place: Place, rows: int) -> Iterator[bytes]:
     done.wait()
 
 
-def _still(name: str, place: Place, commands: list[str], *, hidden: tuple[str, ...] = ()) -> None:
-    """Write a picture of commands with their output, after hidden commands that only prepare."""
-    for command in hidden:
-        subprocess.run(["sh", "-c", command], cwd=place.folder, env=place.environment(), check=True)
+def _still(name: str, place: Place, commands: list[str]) -> None:
+    """Write a picture of commands with their output."""
     terminal = Terminal(place, rows=80)
     for command in commands:
         terminal.run(command)
     (IMAGES / f"{name}.svg").write_text(still(terminal.lines(), COLUMNS, "stagewright"), encoding="utf-8")
+
+
+def _failed(place: Place) -> None:
+    """Write a picture of a build whose package fails. The ebuild is as before afterwards."""
+    (ebuild,) = place.folder.glob("repo/app-misc/hello/*.ebuild")
+    text = ebuild.read_text(encoding="utf-8")
+    ebuild.write_text(text.replace(*BREAK_EBUILD), encoding="utf-8")
+    try:
+        _still("failed", place, ["stagewright build system"])
+    finally:
+        ebuild.write_text(text, encoding="utf-8")
 
 
 def _recording(place: Place) -> None:
@@ -171,13 +180,7 @@ def pictures(built: Place, empty: Place) -> dict[str, Callable[[], None]]:
         "graph": partial(_graph, built),
         "booted": partial(_screen, "booted", built, *QUIET),
         "menu": partial(_screen, "menu", built, *MENU),
-        "failed": partial(
-            _still,
-            "failed",
-            built,
-            ["stagewright build system"],
-            hidden=(f"sed -i '{BREAK_EBUILD}' repo/app-misc/hello/*.ebuild",),
-        ),
+        "failed": partial(_failed, built),
         "plan": partial(_still, "plan", empty, ["stagewright init debian my-live", "cd my-live", "stagewright plan"]),
         "error": partial(_still, "error", empty, [f"sed -i '{BREAK}' stagewright.toml", "stagewright check"]),
     }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import tarfile
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from stagewright.cli.main import run
 from stagewright.engine.session import Session
 from stagewright.store.meta import Meta
 
-PROJECT = """
+HEAD = """
 format = 1
 [project]
 name = "small"
@@ -20,6 +22,9 @@ version = "1"
 source_date_epoch = 2026-11-20
 [seeds.base]
 file = "seed.tar"
+"""
+
+PROJECT = f"""{HEAD}
 [stages.live]
 kind = "livecd-stage1"
 root = "base"
@@ -28,6 +33,31 @@ root_overlay = ["overlay"]
 kind = "tarball"
 root = "live"
 """
+
+
+BUSYBOX = Path("/bin/busybox")
+
+
+def write_busybox_project(folder: Path, stages: str, programs: Iterable[str], scripts: Mapping[str, str]) -> Path:
+    """Write a project of stages and their scripts. Its seed is a busybox with these programs."""
+    root = folder.with_name(f"{folder.name}-seed") / "bin"
+    root.mkdir(parents=True)
+    folder.mkdir()
+    shutil.copy(BUSYBOX, root / "busybox")
+    for name in programs:
+        (root / name).symlink_to("busybox")
+    with tarfile.open(folder / "seed.tar", "w") as seed:
+        seed.add(root, "bin")
+    (folder / "stagewright.toml").write_text(HEAD + stages, encoding="utf-8")
+    for name, text in scripts.items():
+        write_script(folder, name, text)
+    return folder
+
+
+def write_script(project: Path, name: str, text: str) -> None:
+    """Write a script of a stage."""
+    (project / name).write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
+    (project / name).chmod(0o755)
 
 
 @dataclass

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tarfile
 from pathlib import Path
 
 import pytest
+from small_project import BUSYBOX, write_busybox_project, write_script
 
 from stagewright.engine.plan import State
 from stagewright.engine.session import Session
@@ -16,16 +15,7 @@ from stagewright.graph.node import Yields
 from stagewright.store.integrity import State as Health
 from stagewright.store.integrity import examine
 
-BUSYBOX = "/bin/busybox"
-
-PROJECT = """
-format = 1
-[project]
-name = "small"
-version = "1"
-source_date_epoch = 2026-11-20
-[seeds.base]
-file = "seed.tar"
+STAGES = """
 [stages.lower]
 kind = "livecd-stage1"
 root = "base"
@@ -38,29 +28,14 @@ script = "upper.sh"
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not Path(BUSYBOX).exists(), reason="NOT TESTED: no static busybox"),
+    pytest.mark.skipif(not BUSYBOX.exists(), reason="NOT TESTED: no static busybox"),
 ]
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    folder, root = tmp_path / "project", tmp_path / "seed"
-    folder.mkdir()
-    (root / "bin").mkdir(parents=True)
-    shutil.copy(BUSYBOX, root / "bin/busybox")
-    for name in ("sh", "mkdir"):
-        (root / "bin" / name).symlink_to("busybox")
-    with tarfile.open(folder / "seed.tar", "w") as seed:
-        seed.add(root / "bin", "bin")
-    (folder / "stagewright.toml").write_text(PROJECT, encoding="utf-8")
-    write(folder, "lower.sh", "mkdir /etc; echo one > /etc/one")
-    write(folder, "upper.sh", "echo two > /etc/two")
-    return folder
-
-
-def write(project: Path, name: str, text: str) -> None:
-    (project / name).write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
-    (project / name).chmod(0o755)
+    scripts = {"lower.sh": "mkdir /etc; echo one > /etc/one", "upper.sh": "echo two > /etc/two"}
+    return write_busybox_project(tmp_path / "project", STAGES, ("sh", "mkdir"), scripts)
 
 
 def test_a_result_with_equal_inputs_is_taken_and_other_content_is_built(project: Path, tmp_path: Path) -> None:
@@ -76,7 +51,7 @@ def test_a_result_with_equal_inputs_is_taken_and_other_content_is_built(project:
     first.raise_failures()
     assert started() == ["seed:base", "lower", "upper"]
 
-    write(project, "lower.sh", "# a comment\nmkdir /etc; echo one > /etc/one")
+    write_script(project, "lower.sh", "# a comment\nmkdir /etc; echo one > /etc/one")
     session.build(["lower"]).raise_failures()
     assert started() == ["lower"]
     step = session.plan(["upper"]).steps["upper"]
@@ -98,7 +73,7 @@ def test_a_result_with_equal_inputs_is_taken_and_other_content_is_built(project:
         trees = [session.store.tree(Yields.LAYER, one) / "etc/two" for one in (key, old)]
         assert trees[0].samefile(trees[1])
 
-    write(project, "lower.sh", "mkdir /etc; echo other > /etc/one")
+    write_script(project, "lower.sh", "mkdir /etc; echo other > /etc/one")
     session.build(["upper"]).raise_failures()
     assert started() == ["lower", "upper"]
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
 
 import pytest
+from small_project import BUSYBOX, write_busybox_project, write_script
 
 from stagewright.engine.build_options import BuildOptions
 from stagewright.engine.plan import State
@@ -16,16 +15,7 @@ from stagewright.engine.session import Session
 from stagewright.errors import ProblemsError, Reason, StagewrightError
 from stagewright.events import Event, NodeNotice, Published, RunFinished, RunStarted, Status
 
-BUSYBOX = "/bin/busybox"
-
-PROJECT = """
-format = 1
-[project]
-name = "small"
-version = "1"
-source_date_epoch = 2026-11-20
-[seeds.base]
-file = "seed.tar"
+STAGES = """
 [stages.live]
 kind = "livecd-stage1"
 root = "base"
@@ -39,28 +29,18 @@ root = "live"
 """
 
 
-pytestmark = pytest.mark.skipif(not Path(BUSYBOX).exists(), reason="NOT TESTED: no static busybox")
+pytestmark = pytest.mark.skipif(not BUSYBOX.exists(), reason="NOT TESTED: no static busybox")
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A project whose seed is a busybox, and whose stage runs a script."""
-    folder, root = tmp_path / "project", tmp_path / "seed"
-    folder.mkdir()
-    (root / "bin").mkdir(parents=True)
-    shutil.copy(BUSYBOX, root / "bin/busybox")
-    for name in ("sh", "bash", "cat", "sleep", "touch"):
-        (root / "bin" / name).symlink_to("busybox")
-    with tarfile.open(folder / "seed.tar", "w") as seed:
-        seed.add(root / "bin", "bin")
-    (folder / "stagewright.toml").write_text(PROJECT, encoding="utf-8")
-    script(folder, "echo good > /result")
-    return folder
+    programs, scripts = ("sh", "bash", "cat", "sleep", "touch"), {"script.sh": "echo good > /result"}
+    return write_busybox_project(tmp_path / "project", STAGES, programs, scripts)
 
 
 def script(project: Path, text: str) -> None:
-    (project / "script.sh").write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
-    (project / "script.sh").chmod(0o755)
+    write_script(project, "script.sh", text)
 
 
 def opened(project: Path, *listeners: list[Event]) -> Session:
@@ -91,7 +71,8 @@ def test_there_is_no_session_without_a_project(tmp_path: Path) -> None:
 
 
 def test_all_mistakes_of_a_project_are_raised_at_once(project: Path) -> None:
-    (project / "stagewright.toml").write_text(PROJECT.replace("root =", "roof ="), encoding="utf-8")
+    file = project / "stagewright.toml"
+    file.write_text(file.read_text(encoding="utf-8").replace("root =", "roof ="), encoding="utf-8")
     with pytest.raises(ProblemsError) as caught:
         opened(project)
     assert len(caught.value.problems) >= 3

@@ -45,6 +45,7 @@ def stand_in(tmp_path: Path, disk: Path, sectors: int, partitions: dict[int, tup
     return {
         "/sys/class/block": str(classes),
         '"/dev/$disk"': f'"{disk}"',
+        '"/dev/$last"': f'"{disk}"',
         "/lib/stagewright-disk.sh": str(tmp_path / "lib.sh"),
     }
 

@@ -3,9 +3,9 @@
 
 . /lib/stagewright-disk.sh
 
-# The backup table needs 33 sectors. Less than 2 MiB of free space is not used.
-if find_last_partition && [ $((end + 4096)) -le "$(cat "/sys/class/block/$disk/size")" ] && grows; then
-    info "growing $last to the end of $disk"
+# The partition is held open meanwhile. Otherwise udev reads the table again, and the partition is gone for a moment:
+# systemd would stop what waits for its device, such as the question for a passphrase.
+grow_partition() {
     if sfdisk --quiet --no-reread --no-tell-kernel --relocate gpt-bak-std "/dev/$disk" \
         && echo ", +" | sfdisk --quiet --force --no-reread --no-tell-kernel -N "$number" "/dev/$disk" \
         && partx --update --nr "$number" "/dev/$disk"; then
@@ -13,4 +13,10 @@ if find_last_partition && [ $((end + 4096)) -le "$(cat "/sys/class/block/$disk/s
     else
         warn "$last: cannot grow to the end of $disk"
     fi
+}
+
+# The backup table needs 33 sectors. Less than 2 MiB of free space is not used.
+if find_last_partition && [ $((end + 4096)) -le "$(cat "/sys/class/block/$disk/size")" ] && grows; then
+    info "growing $last to the end of $disk"
+    grow_partition 9< "/dev/$last"
 fi

@@ -3,8 +3,7 @@
 
 . /lib/stagewright-disk.sh
 
-# The partition is held open meanwhile. Otherwise udev reads the table again, and the partition is gone for a moment:
-# systemd would stop what waits for its device, such as the question for a passphrase.
+# The partition is held open meanwhile. Otherwise udev reads the table again, and the partition is gone for a moment.
 grow_partition() {
     if sfdisk --quiet --no-reread --no-tell-kernel --relocate gpt-bak-std "/dev/$disk" \
         && echo ", +" | sfdisk --quiet --force --no-reread --no-tell-kernel -N "$number" "/dev/$disk" \

@@ -10,10 +10,12 @@ import os
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from setuptools import build_meta
+from setuptools._distutils import filelist
 
 ROOT = Path(__file__).parents[1]
 SHARE = ROOT / "share"
@@ -37,6 +39,7 @@ def get_requires_for_build_wheel(config_settings: Any = None) -> list[str]:
 def build_sdist(sdist_directory: str, config_settings: Any = None) -> str:
     """Build a source package and return its name."""
     _write_share()
+    filelist._UniqueDirs = _EveryFolder
     return str(build_meta.build_sdist(sdist_directory, config_settings))
 
 
@@ -44,6 +47,19 @@ def build_wheel(wheel_directory: str, config_settings: Any = None, metadata_dire
     """Build a wheel and return its name."""
     _write_share()
     return str(build_meta.build_wheel(wheel_directory, config_settings, metadata_directory))
+
+
+class _EveryFolder:
+    """Folders of a source package, also those that have two names.
+
+    The templates are links to examples. Setuptools takes a folder only under the first name that it meets, which
+    depends on the order of the file system: the other name was then missing in the package.
+    """
+
+    @staticmethod
+    def filter(found: Iterable[Any]) -> Iterable[Any]:
+        """Return all folders."""
+        return found
 
 
 def _is_source_package() -> bool:

@@ -18,7 +18,7 @@ LIVE, INSTALLED = "root@livecd:~# ", "root@box:~# "
 """Prompts of the live system and of the installed one."""
 
 _PROMPT = "typed> "
-_FOUND = r"disk = (\S+)\s+size = (\w+)"
+_FOUND = r"disk = (\S+)\s+size = (\w+)\s"
 
 
 def commands_of(page: str) -> list[str]:
@@ -45,7 +45,7 @@ def _type_all(lab: Lab, shell: pexpect.spawn[str], builds: list[str], install: s
     text = answers(disk=_found(shell, 1), size=_found(shell, 2))
     shell.expect_exact(LIVE)
     _type(lab, shell, f"cat > /run/answers << 'END'\n{text}END", LIVE)
-    _type(lab, shell, INSTALL, "installed on disk")
+    _type(lab, shell, INSTALL, "installed on disk", wrong="error: .*")
     shell.expect_exact(LIVE)
     _finish(lab, shell, "poweroff", status=False)
     _type(lab, shell, start, "box login: ")
@@ -76,11 +76,12 @@ def _shell(lab: Lab) -> pexpect.spawn[str]:
     return shell
 
 
-def _type(lab: Lab, shell: pexpect.spawn[str], line: str, expected: str) -> None:
-    """Type a line, and wait for a pattern in what is shown after it."""
+def _type(lab: Lab, shell: pexpect.spawn[str], line: str, expected: str, wrong: str = "") -> None:
+    """Type a line, and wait for a pattern in what is shown after it. The pattern ``wrong`` ends the row."""
     lab.say(line.splitlines()[0])
     shell.sendline(line)
-    shell.expect(expected)
+    found = shell.expect([expected, *([wrong] if wrong else [])])
+    assert found == 0, shell.after
 
 
 def _finish(lab: Lab, shell: pexpect.spawn[str], line: str, *, status: bool = True) -> None:

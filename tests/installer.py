@@ -9,6 +9,8 @@ import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fakes import Fakes
+
 FILES = Path(__file__).parents[1] / "examples/demo/repo/sys-apps/stagewright-install/files"
 PROGRAM = FILES / "stagewright-install"
 SHELLS = ("dash", "busybox ash")
@@ -59,16 +61,12 @@ class Installer:
     shell: str = "dash"
     environment: dict[str, str] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self.fakes = Fakes(self.folder / "fakes")
+
     @property
     def image(self) -> Path:
         return self.folder / "disk.img"
-
-    @property
-    def fakes(self) -> Path:
-        """Folder with programs that come before the real ones."""
-        made = self.folder / "fakes"
-        made.mkdir(exist_ok=True)
-        return made
 
     def layout(self, **parts: str) -> Path:
         """Make a small layout: an EFI system partition, and a partition for each type with its settings."""
@@ -104,34 +102,23 @@ class Installer:
             text=True,
             check=False,
             timeout=600,
-            env=os.environ | {"STAGEWRIGHT_INSTALL_UNSHARED": "yes"} | self.environment | settings,
+            env=os.environ
+            | {"STAGEWRIGHT_INSTALL_UNSHARED": "yes"}
+            | {"PATH": self.fakes.path}
+            | self.environment
+            | settings,
         )
 
     def install(self, *words: str, size: str = "128M", **answers: str | None) -> subprocess.CompletedProcess[str]:
         return self("--image", str(self.image), "--size", size, "--answers", str(self.answers(**answers)), *words)
 
-    def fake(self, name: str, script: str) -> None:
-        """Put a program before the real one, which the script can call as $real."""
-        path = self.fakes / name
-        path.write_text(f"#!/bin/sh\nreal={shutil.which(name)}\n{script}\n", encoding="utf-8")
-        path.chmod(0o755)
-        self.environment["PATH"] = f"{self.fakes}:{os.environ['PATH']}"
-
     def kill_at(self, name: str, *, when: str = "*", after: bool = True, signal: str = "KILL") -> None:
         """End the installation when it calls this program with words that match, after or before its work."""
-        shutil.rmtree(self.fakes)
+        self.fakes.clear()
         work = '"$real" "$@"'
         if name:
             kill = f"{work}; kill -{signal} $PPID" if after else f"kill -{signal} $PPID"
-            self.fake(name, f'case "$*" in {when}) {kill} ;; *) {work} ;; esac')
-
-    def hide(self, name: str) -> None:
-        """Take a program out of PATH."""
-        for folder in os.environ["PATH"].split(":"):
-            for path in Path(folder).glob("*"):
-                if path.name != name and not (self.fakes / path.name).exists():
-                    (self.fakes / path.name).symlink_to(path)
-        self.environment["PATH"] = str(self.fakes)
+            self.fakes.put(name, f'case "$*" in {when}) {kill} ;; *) {work} ;; esac')
 
     def pull_the_plug(self) -> None:
         """Remove the loop devices of a killed installation, as a loss of power does. Its mounts ended with it."""

@@ -14,6 +14,7 @@ import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fakes import Fakes
 from integration.signing import Signer
 
 FILES = Path(__file__).parents[1] / "examples/demo/repo/sys-apps/stagewright-update/files"
@@ -172,12 +173,8 @@ class Updater:
     shell: str = "dash"
     environment: dict[str, str] = field(default_factory=dict)
 
-    @property
-    def fakes(self) -> Path:
-        """Folder with programs that come before the real ones."""
-        made = self.folder / "fakes"
-        made.mkdir(exist_ok=True)
-        return made
+    def __post_init__(self) -> None:
+        self.fakes = Fakes(self.folder / "fakes")
 
     def settings(self, url: str, **values: str) -> Path:
         """Write the settings."""
@@ -186,26 +183,12 @@ class Updater:
         path.write_text("".join(f"{key} = {value}\n" for key, value in lines.items()), encoding="utf-8")
         return path
 
-    def fake(self, name: str, script: str) -> None:
-        """Put a program before the real one, which the script can call as $real."""
-        path = self.fakes / name
-        path.write_text(f"#!/bin/sh\nreal={shutil.which(name)}\n{script}\n", encoding="utf-8")
-        path.chmod(0o755)
-        self.environment["PATH"] = f"{self.fakes}:{os.environ['PATH']}"
-
-    def hide(self, *names: str) -> None:
-        """Take programs out of PATH."""
-        for folder in os.environ["PATH"].split(":"):
-            for path in Path(folder).glob("*"):
-                if path.name not in names and not (self.fakes / path.name).is_symlink():
-                    (self.fakes / path.name).symlink_to(path)
-        self.environment["PATH"] = str(self.fakes)
-
     def __call__(self, *words: str, image: bool = True) -> subprocess.CompletedProcess[str]:
         """Run the program. The fakes always have a ``reboot`` that does nothing."""
-        self.fake("reboot", f'echo "reboot $*" >> {self.folder}/reboots')
+        self.fakes.put("reboot", f'echo "reboot $*" >> {self.folder}/reboots')
         place = ["--disk", str(self.disk.path), "--running", self.running] if image else []
         own = {
+            "PATH": self.fakes.path,
             "STAGEWRIGHT_UPDATE_UNSHARED": "yes",
             "STAGEWRIGHT_UPDATE_RUN": str(self.folder),
             "STAGEWRIGHT_UPDATE_EFIVARS": str(self.folder / "efivars"),

@@ -94,7 +94,7 @@ def starts(image: Path) -> bool:
 def test_an_installation_has_what_was_asked_for(installer: Installer, shell: str, tool: str) -> None:
     installer.shell = shell
     if tool == "sfdisk":
-        installer.hide("systemd-repart")
+        installer.fakes.hide("systemd-repart")
     done = installer.install(
         hostname="box.example.org",
         locale="de_DE.UTF-8",
@@ -235,7 +235,7 @@ def test_a_full_target_is_reported_before_and_in_the_middle(installer: Installer
     assert done.returncode == 1 and "the target is full" in done.stderr and "--undo" in done.stderr
     assert installer("--undo", "--image", str(installer.image)).returncode == 0
     said = "tar: ./blob: Wrote only 512 of 10240 bytes"  # of a block that was written in part
-    installer.fake("tar", f'"$real" "$@" 2> /dev/null || {{ echo "{said}" >&2; exit 2; }}')
+    installer.fakes.put("tar", f'"$real" "$@" 2> /dev/null || {{ echo "{said}" >&2; exit 2; }}')
     done = installer.install(source=str(archive), checksum=f"sha256:{sha256(archive)}")
     assert done.returncode == 1 and f"the target is full ({said}" in done.stderr
     assert not starts(installer.image)

@@ -142,7 +142,9 @@ def test_grub_for_bios_knows_where_its_parts_are(installer: Installer, tree: Pat
 
 
 def test_a_unified_kernel_image_is_made_by_ukify(installer: Installer) -> None:
-    installer.fake("ukify", 'for word; do case $word in --output=*) out=${word#*=} ;; esac; done; echo "$@" > "$out"')
+    installer.fakes.put(
+        "ukify", 'for word; do case $word in --output=*) out=${word#*=} ;; esac; done; echo "$@" > "$out"'
+    )
     done = installer.install(boot="uki", finish="exit", source_type="tarball", network="dhcp")
     assert done.returncode == 0, done.stderr
     made = on_esp(installer.image, "EFI/Linux/demo-6.1-test.efi").decode()

@@ -88,7 +88,7 @@ def test_an_update_over_http_by_wget(updater: Updater, tmp_path: Path, signer: S
     site = tmp_path / "site"
     NEW.write_feed(site, compression)
     sign(site, signer)
-    updater.hide("curl")
+    updater.fakes.hide("curl")
     with served(site) as url:
         updater.settings(url)
         done = updater("update")
@@ -238,7 +238,7 @@ def test_other_faults_are_reported(updater: Updater, tmp_path: Path, feed: Path,
 
 def test_two_updates_do_not_run_at_once(updater: Updater, feed: Path) -> None:
     go = updater.folder / "go"
-    updater.fake("gpgv", f'"$real" "$@"; touch {updater.folder}/first; while [ ! -e {go} ]; do sleep 0.1; done')
+    updater.fakes.put("gpgv", f'"$real" "$@"; touch {updater.folder}/first; while [ ! -e {go} ]; do sleep 0.1; done')
     first = threading.Thread(target=updater.update, args=(feed,))
     first.start()
     while not (updater.folder / "first").exists():
@@ -259,7 +259,7 @@ def power_fails_at(updater: Updater, call: int, *, half: bool) -> None:
     (updater.folder / "calls").write_text("", encoding="utf-8")
     for name in WRITERS:
         part = 'head -c 30000 | "$real" "$@"; ' if half and name in ("mcopy", "dd") else ""
-        updater.fake(
+        updater.fakes.put(
             name,
             'case "$*" in *--dump*) exec "$real" "$@" ;; esac\n'
             f"echo {name} >> {updater.folder}/calls\n"
@@ -285,7 +285,7 @@ def test_a_kill_leaves_a_disk_that_starts_and_the_next_run_goes_on(
     assert entries == (["fleet_0.9.efi", "fleet_1.0.efi"] if call == 1 else ["fleet_1.0.efi"])
     assert call > 1 or updater.disk.has(OLDER)
     for name in WRITERS:
-        (updater.fakes / name).unlink()
+        (updater.fakes.folder / name).unlink()
     again = updater.update(feed)
     assert again.returncode == 0, again.stderr
     assert updater.disk.has(OLD) and updater.disk.has(NEW, "fleet_1.1+3-0.efi")

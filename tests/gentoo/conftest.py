@@ -119,13 +119,15 @@ def _build(place: Path, store: Path, stages: Iterable[str]) -> dict[str, Outcome
     events = [json.loads(line) for line in run.stdout.splitlines() if line.startswith("{")]
     assert not run.returncode or any(event["event"] == "RunFinished" for event in events), "the build did not start"
     spent: dict[str, float] = {}
-    errors: dict[str, str] = {}
+    errors = dict.fromkeys(stages, "not reached")  # also if something ended the build
     for event in events:
         if event["event"] == "NodeFinished":
             stage = event["node"].removesuffix(".prepared")
             spent[stage] = spent.get(stage, 0) + event["seconds"]
             if event["status"] not in ("built", "cached"):
-                errors.setdefault(stage, (event.get("error") or {}).get("message", event["status"]))
+                errors[stage] = (event.get("error") or {}).get("message", event["status"])
+            elif event["node"] in errors:
+                del errors[stage]
     return {stage: Outcome(spent.get(stage, 0), errors.get(stage, "")) for stage in stages}
 
 

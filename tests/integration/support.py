@@ -153,7 +153,10 @@ class Warm:
 
     @classmethod
     def fill(cls, folder: Path, source: Path, *targets: str) -> Warm:
-        """Build targets of a copy of a project in a permanent folder, with the pins of the last run."""
+        """Build targets of a copy of a project in a permanent folder, with the pins of the last run.
+
+        If something was built, all packages were compiled for that: those of an earlier run have marks of other inputs.
+        """
         shutil.rmtree(folder / "fresh", ignore_errors=True)
         project, store = folder / "project", folder / "store"
         pins = project / "stagewright.lock"
@@ -162,6 +165,9 @@ class Warm:
         copy_project(source, project)
         if kept:
             pins.write_bytes(kept)
+        planned = call("plan", "--json", *targets, cwd=project, store=store, check=False)
+        if planned.code or any(step["state"] == "build" for step in planned.plan.values()):
+            shutil.rmtree(store / "cache" / "binpkgs", ignore_errors=True)
         built = call("build", *targets, cwd=project, store=store, check=False)
         if built.code and "stagewright update" in built.stderr:  # the packages of the distribution have changed
             call("update", cwd=project, store=store)

@@ -65,8 +65,8 @@ getarg() { echo PARTUUID=x; }
 label_uuid_to_dev() { echo /dev/vda2; }
 info() { echo "info: $*"; }
 warn() { echo "warn: $*"; }
-partx() { echo "partx $*"; }
-udevadm() { :; }
+partx() { flock -n "$4" true && echo "warn: not locked"; echo "partx $*"; }
+udevadm() { flock -n "$disk_file" true || echo "warn: still locked"; echo "udevadm $*"; }
 """
 
 
@@ -91,7 +91,7 @@ def test_a_marked_last_partition_grows_to_the_end_of_its_disk(tmp_path: Path, ma
         library = library.replace(old, new)
     (tmp_path / "lib.sh").write_text(library, encoding="utf-8")
     before = json.loads(subprocess.check_output(["/sbin/sfdisk", "--json", disk], stderr=subprocess.DEVNULL))
-    said = run_script("grow/grow-partition.sh", changes, DRACUT)
+    said = run_script("grow/grow-partition.sh", changes, f"disk_file={disk}\n{DRACUT}")
     shown = subprocess.run(["/sbin/sfdisk", "--json", disk], capture_output=True, text=True, check=True)
     first, last = json.loads(shown.stdout)["partitiontable"]["partitions"]
     old_first, old_last = before["partitiontable"]["partitions"]
@@ -99,6 +99,7 @@ def test_a_marked_last_partition_grows_to_the_end_of_its_disk(tmp_path: Path, ma
         assert (said, last) == ("", old_last)
         return
     assert "partx --update --nr 2" in said
+    assert f"udevadm trigger --action=change --name-match={disk}" in said
     assert "warn" not in said
     assert (first, last["start"], last["uuid"], last["attrs"]) == (old_first, 4096, old_last["uuid"], "GUID:59")
     assert last["start"] + last["size"] > 102400 - 2048

@@ -55,7 +55,7 @@ DISK_MODULES = {"stagewright-roothash": "roothash", "stagewright-grow": "grow"}
 
 _DISK_PROGRAMS = {
     "stagewright-roothash": {"dmsetup": "dmsetup or sys-fs/lvm2"},
-    "stagewright-grow": {"sfdisk": "fdisk or sys-apps/util-linux", "partx": "util-linux"},
+    "stagewright-grow": {"sfdisk": "fdisk or sys-apps/util-linux", "partx": "util-linux", "flock": "util-linux"},
 }
 """Programs that they copy from the environment, with the packages that install them."""
 

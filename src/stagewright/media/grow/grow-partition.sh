@@ -3,19 +3,20 @@
 
 . /lib/stagewright-disk.sh
 
-# The partition is held open meanwhile. Otherwise udev reads the table again, and the partition is gone for a moment.
+# The disk is locked and the partition held open meanwhile: udev would look at the partition between the two changes, of
+# the table and of the kernel's size, find that they differ, and take the links to it away
+# (https://systemd.io/BLOCK_DEVICE_LOCKING).
 grow_partition() {
-    if sfdisk --quiet --no-reread --no-tell-kernel --relocate gpt-bak-std "/dev/$disk" \
+    flock 8
+    sfdisk --quiet --no-reread --no-tell-kernel --relocate gpt-bak-std "/dev/$disk" \
         && echo ", +" | sfdisk --quiet --force --no-reread --no-tell-kernel -N "$number" "/dev/$disk" \
-        && partx --update --nr "$number" "/dev/$disk"; then
-        udevadm settle --timeout=30
-    else
-        warn "$last: cannot grow to the end of $disk"
-    fi
+        && partx --update --nr "$number" "/dev/$disk"
 }
 
 # The backup table needs 33 sectors. Less than 2 MiB of free space is not used.
 if find_last_partition && [ $((end + 4096)) -le "$(cat "/sys/class/block/$disk/size")" ] && grows; then
     info "growing $last to the end of $disk"
-    grow_partition 9< "/dev/$last"
+    grow_partition 8< "/dev/$disk" 9< "/dev/$last" || warn "$last: cannot grow to the end of $disk"
+    udevadm trigger --action=change --name-match="/dev/$last" # events of a locked disk may be lost
+    udevadm settle --timeout=30
 fi

@@ -3,7 +3,7 @@
 # machine gets an id. It does not depend on the init system.
 
 check() {
-    require_binaries blkid partx sed sfdisk || return 1
+    require_binaries blkid flock partx sed sfdisk || return 1
     return 255
 }
 
@@ -12,7 +12,7 @@ depends() {
 }
 
 install() {
-    inst_multiple blkid partx sed sfdisk
+    inst_multiple blkid flock partx sed sfdisk
     inst_multiple -o btrfs resize2fs xfs_growfs
     inst_simple "$moddir/disk-lib.sh" /lib/stagewright-disk.sh
     inst_hook pre-mount 10 "$moddir/grow-partition.sh"

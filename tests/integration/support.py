@@ -18,6 +18,7 @@ import starter
 
 from stagewright.id_ranges import IdRange
 from stagewright.ids import owner
+from stagewright.trees import remove_tree
 
 REPOSITORY = Path(__file__).parents[2]
 DEMO = REPOSITORY / "examples" / "demo"
@@ -153,10 +154,7 @@ class Warm:
 
     @classmethod
     def fill(cls, folder: Path, source: Path, *targets: str) -> Warm:
-        """Build targets of a copy of a project in a permanent folder, with the pins of the last run.
-
-        If something was built, all packages were compiled for that: those of an earlier run have marks of other inputs.
-        """
+        """Build targets of a copy of a project in a permanent folder, with the pins of the last run."""
         shutil.rmtree(folder / "fresh", ignore_errors=True)
         project, store = folder / "project", folder / "store"
         pins = project / "stagewright.lock"
@@ -165,17 +163,36 @@ class Warm:
         copy_project(source, project)
         if kept:
             pins.write_bytes(kept)
-        planned = call("plan", "--json", *targets, cwd=project, store=store, check=False)
-        if planned.code or any(step["state"] == "build" for step in planned.plan.values()):
-            shutil.rmtree(store / "cache" / "binpkgs", ignore_errors=True)
-        built = call("build", *targets, cwd=project, store=store, check=False)
+        built = cls._build(project, store, *targets)
         if built.code and "stagewright update" in built.stderr:  # the packages of the distribution have changed
             call("update", cwd=project, store=store)
-            built = call("build", *targets, cwd=project, store=store, check=False)
+            built = cls._build(project, store, *targets)
         assert built.code == 0, built
         call("gc", cwd=project, store=store)
         call("clean", cwd=project, store=store)
         return cls.of(folder)
+
+    @staticmethod
+    def _keys(project: Path, store: Path, *targets: str) -> list[tuple[str, str]]:
+        """Return the nodes of targets and their keys, or none if something is not pinned yet."""
+        planned = call("plan", "--json", *targets, cwd=project, store=store, check=False)
+        return sorted((node, step["key"]) for node, step in planned.plan.items()) if planned.code == 0 else []
+
+    @classmethod
+    def _build(cls, project: Path, store: Path, *targets: str) -> Run:
+        """Build targets. Where a key has changed since the last time, compile all their packages.
+
+        Packages of an earlier run have the mark of other inputs, so copies of the project would not take them.
+        """
+        compiled, keys = store / "compiled", cls._keys(project, store, *targets)
+        if not compiled.exists() or compiled.read_text(encoding="utf-8") != str(keys):
+            made = [key for node, key in keys if not node.startswith("seed:")]
+            for place in ("cache/binpkgs", *(f"{kind}/{key}" for kind in ("layers", "artifacts") for key in made)):
+                remove_tree(store / place)
+        built = call("build", *targets, cwd=project, store=store, check=False)
+        if built.code == 0:
+            compiled.write_text(str(cls._keys(project, store, *targets)), encoding="utf-8")
+        return built
 
     @classmethod
     @contextmanager

@@ -344,13 +344,23 @@ def test_planning_writes_nothing_into_the_project(cli: Callable[..., Said], proj
 
 @pytest.mark.parametrize(
     ("picture", "head"),
-    [("mermaid", "flowchart LR\n"), ("dot", "digraph stagewright {\n"), ("json", "[\n"), ("svg", "<?xml")],
+    [
+        ("text", "seed:base  "),
+        ("mermaid", "flowchart LR\n"),
+        ("dot", "digraph stagewright {\n"),
+        ("json", "[\n"),
+        ("svg", "<?xml"),
+    ],
 )
 def test_graph(cli: Callable[..., Said], picture: str, head: str) -> None:
     said = cli("graph", "--as", picture)
     assert said.code == Exit.OK
     assert said.out.startswith(head)
     assert "tarball" in said.out
+
+
+def test_a_graph_without_a_format_is_a_tree_that_people_can_read(cli: Callable[..., Said]) -> None:
+    assert cli("graph").out == cli("graph", "--as", "text").out
 
 
 def test_graph_of_one_stage(cli: Callable[..., Said]) -> None:

@@ -124,7 +124,7 @@ def test_paths_are_shown_in_the_encoding_of_the_terminal(made: Path, project: Pa
     said = call(name, made, project, "check")
     assert said.code == Exit.INVALID
     assert b"Traceback" not in said.err
-    assert f"{project}/stagewright.toml:".encode(encoding_of(name)) in said.err
+    assert b"error: stagewright.toml:" in said.err
     assert "'größe.tar'".encode(encoding_of(name)) in said.err
     assert "'ı-und-日本'".encode(encoding_of(name), "backslashreplace") in said.err
 

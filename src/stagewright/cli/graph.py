@@ -12,18 +12,19 @@ from stagewright.graph.node import Graph
 
 @click.command(name="graph")
 @targets_argument
-@picture_option(Picture.MERMAID)
+@picture_option
 @click.pass_context
 def command(ctx: click.Context, targets: tuple[str, ...], picture: str) -> None:
     """Draw the graph of all nodes: what is made of what.
 
-    Nodes that are in the store are marked. Formats: "text" is a tree of lines;
-    "mermaid" is shown in Markdown pages; "dot" is the language of Graphviz; "svg" is
-    drawn by Graphviz; "json" is for programs.
+    Each node stands below the first of its inputs, with its kind and what a build would
+    do. Formats: "text" is this tree; "mermaid" is shown in Markdown pages; "dot" is the
+    language of Graphviz; "svg" is drawn by Graphviz; "json" is for programs.
 
     \b
-      stagewright graph --as text
+      stagewright graph
       stagewright graph iso --as svg > graph.svg
+      stagewright graph --as mermaid >> README.md
     """
     plan = session_of(ctx, reads_only=True).plan(targets)
     part = Graph({name: step.node for name, step in plan.steps.items()}, plan.graph.targets)

@@ -6,16 +6,13 @@ import functools
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.ui.streams import document
 from stagewright.units import parse_size, size_hint
-
-if TYPE_CHECKING:
-    from stagewright.graph.draw import Picture
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -38,18 +35,18 @@ def mebibytes(least: int) -> Callable[[click.Context, click.Parameter, str | Non
     return amount
 
 
-def picture_option(default: Picture) -> Callable[[Function], Function]:
-    """Return the decorator for ``--as``."""
+def picture_option(function: Function) -> Function:
+    """Add ``--as``, the format of a drawn graph. The default is the tree for people, on a terminal and in a pipe."""
     from stagewright.graph.draw import Picture
 
     return click.option(
         "--as",
         "picture",
         type=click.Choice([item.value for item in Picture]),
-        default=default.value,
+        default=Picture.TEXT.value,
         show_default=True,
         help="The format.",
-    )
+    )(function)
 
 
 def show_picture(text: str, picture: str) -> None:

@@ -271,7 +271,7 @@ def _near_file(value: str, target: Path) -> str:
     with contextlib.suppress(OSError):  # a folder that is missing, or that this user cannot read
         there = [str(Path(value).parent / found.name) for found in target.parent.iterdir()]
     hint = nearest(value, there)
-    return hint if hint.startswith("did you mean") else f"make {target}, or write another path"
+    return hint if hint.startswith("did you mean") else f"create {target}, or write another path"
 
 
 def _check_cycles(edges: Mapping[str, set[str]], named: Named, problems: Problems) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from stagewright import __version__
 from stagewright.errors import Place, ProblemsError, StagewrightError
+from stagewright.ui.paths import with_short_paths
 
 JSON_FORMAT = 1
 """Version of the JSON of ``stagewright check --json``."""
@@ -30,7 +31,11 @@ class Finding:
 def findings_of(error: StagewrightError) -> list[Finding]:
     """Return the findings of an error, in the order of their places."""
     problems = error.problems if isinstance(error, ProblemsError) else [error]
-    return [Finding("error", one.reason.value, one.message, one.hint, one.place) for one in problems]
+    short = [with_short_paths(one) for one in problems]
+    return [
+        Finding("error", one.reason.value, text.message, text.hint, one.place)
+        for one, text in zip(problems, short, strict=True)
+    ]
 
 
 def warning(text: str) -> Finding:
@@ -101,15 +106,20 @@ def _text(finding: Finding) -> str:
 
 
 def _relative(path: Path) -> str:
-    """Return a path relative to the current folder if it is in there."""
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+    """Return a path relative to the checkout if it is in there."""
+    return str(path.relative_to(_checkout())) if path.is_relative_to(_checkout()) else str(path)
 
 
 def _uri(path: Path) -> str:
-    """Return a URI (RFC 3986): relative to the current folder if the file is in there, else absolute."""
-    base = Path.cwd()
+    """Return a URI (RFC 3986): relative to the checkout if the file is in there, else absolute."""
+    base = _checkout()
     whole = Path(os.path.abspath(path)).as_uri()  # noqa: PTH100  links stay
     return whole.removeprefix(f"{base.as_uri()}/") if path.is_relative_to(base) else whole
+
+
+def _checkout() -> Path:
+    """Return the folder to which code hosts relate paths: the one of GitHub's runner, or else the current one."""
+    return Path(os.environ.get("GITHUB_WORKSPACE") or Path.cwd())
 
 
 def _escaped(text: str, more: str = "") -> str:

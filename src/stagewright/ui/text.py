@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from stagewright.errors import ProblemsError, StagewrightError
+from stagewright.ui.paths import with_short_paths
 
 
 def duration(seconds: float) -> str:
@@ -49,7 +50,6 @@ def printable(text: str) -> str:
 
 def error_text(error: StagewrightError) -> str:
     """Return the printed form of an error: every problem, with its place and hint."""
-    if not isinstance(error, ProblemsError):
-        return printable(f"error: {error}")
-    lines = printable("\n".join(f"error: {problem}" for problem in error.problems))
-    return f"{lines}\n{len(error.problems)} errors" if len(error.problems) > 1 else lines
+    problems = error.problems if isinstance(error, ProblemsError) else [error]
+    lines = printable("\n".join(f"error: {with_short_paths(problem)}" for problem in problems))
+    return f"{lines}\n{len(problems)} errors" if len(problems) > 1 else lines

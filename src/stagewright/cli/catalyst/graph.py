@@ -26,7 +26,7 @@ from stagewright.ui.text import error_text, plural
 
 @click.command(name="graph")
 @release_options
-@picture_option(Picture.TEXT)
+@picture_option
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object for each spec.")
 @click.option(
     "--jobs",

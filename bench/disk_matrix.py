@@ -94,7 +94,7 @@ class Trial:
             begin = time.monotonic()
             self._log_in(machine)
             seconds = time.monotonic() - begin
-            ids = [self._look(machine, grown=self.way != "passphrase")]  # an open partition keeps its size
+            ids = [self._look(machine)]
             machine.reboot()
             self._log_in(machine)
             ids.append(self._look(machine))
@@ -110,12 +110,11 @@ class Trial:
             machine.type(f"{_PASSPHRASE}\n")
         machine.login("root")
 
-    def _look(self, machine: Machine, *, grown: bool = True) -> str:
-        """Check that the file system is there, and has grown. Return the machine's id."""
+    def _look(self, machine: Machine) -> str:
+        """Check that the file system is there and has grown. Return the machine's id."""
         ask = machine.ssh if self.way == "cloud-init" else machine.check
         ask(f"grep ' {self.grows} ' /proc/mounts", expect=self.file_system)
-        if grown:
-            ask(f"set -- $(df -kP {self.grows} | tail -1); test $2 -gt 1000000 && echo size=$2", expect="size=[0-9]{7}")
+        ask(f"set -- $(df -kP {self.grows} | tail -1); test $2 -gt 1000000 && echo size=$2", expect="size=[0-9]{7}")
         (found,) = re.findall(_ID, ask("echo id=$(cat /etc/machine-id)", expect=_ID))
         return str(found)
 

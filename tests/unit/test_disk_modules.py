@@ -61,8 +61,8 @@ def run_script(name: str, changes: dict[str, str], before: str) -> str:
 
 DRACUT = """
 PATH=$PATH:/usr/sbin:/sbin
-getarg() { echo PARTUUID=x; }
-label_uuid_to_dev() { echo /dev/vda2; }
+getarg() { case $1 in root=) echo PARTUUID=x ;; rd.luks.uuid=) echo luks-1234 ;; esac; }
+label_uuid_to_dev() { echo "$root"; }
 info() { echo "info: $*"; }
 warn() { echo "warn: $*"; }
 partx() { flock -n "$4" true && echo "warn: not locked"; echo "partx $*"; }
@@ -72,8 +72,9 @@ udevadm() { flock -n "$disk_file" true || echo "warn: still locked"; echo "udeva
 
 @dash
 @pytest.mark.skipif(not shutil.which("sfdisk", path="/usr/sbin:/sbin:/usr/bin"), reason="NOT TESTED: needs sfdisk")
+@pytest.mark.parametrize("encrypted", [False, True])
 @pytest.mark.parametrize("marked", [True, False])
-def test_a_marked_last_partition_grows_to_the_end_of_its_disk(tmp_path: Path, marked: bool) -> None:
+def test_a_marked_last_partition_grows_to_the_end_of_its_disk(tmp_path: Path, marked: bool, encrypted: bool) -> None:
     disk = tmp_path / "disk.img"
     with disk.open("wb") as stream:
         stream.truncate(20 << 20)
@@ -89,9 +90,16 @@ def test_a_marked_last_partition_grows_to_the_end_of_its_disk(tmp_path: Path, ma
     library = (MEDIA / "grow/disk-lib.sh").read_text(encoding="utf-8")
     for old, new in changes.items():
         library = library.replace(old, new)
+    device = tmp_path / "vda2"
+    device.touch()
+    if encrypted:  # and not open yet
+        (tmp_path / "luks").mkdir()
+        (tmp_path / "luks/1234").symlink_to(device)
+        library = library.replace("/dev/disk/by-uuid", str(tmp_path / "luks"))
     (tmp_path / "lib.sh").write_text(library, encoding="utf-8")
+    dracut = f"root={tmp_path / 'none' if encrypted else device}\ndisk_file={disk}\n{DRACUT}"
     before = json.loads(subprocess.check_output(["/sbin/sfdisk", "--json", disk], stderr=subprocess.DEVNULL))
-    said = run_script("grow/grow-partition.sh", changes, f"disk_file={disk}\n{DRACUT}")
+    said = run_script("grow/grow-partition.sh", changes, dracut)
     shown = subprocess.run(["/sbin/sfdisk", "--json", disk], capture_output=True, text=True, check=True)
     first, last = json.loads(shown.stdout)["partitiontable"]["partitions"]
     old_first, old_last = before["partitiontable"]["partitions"]
@@ -102,11 +110,11 @@ def test_a_marked_last_partition_grows_to_the_end_of_its_disk(tmp_path: Path, ma
     assert f"udevadm trigger --action=change --name-match={disk}" in said
     assert "warn" not in said
     assert (first, last["start"], last["uuid"], last["attrs"]) == (old_first, 4096, old_last["uuid"], "GUID:59")
-    assert last["start"] + last["size"] > 102400 - 2048
+    assert last["start"] + last["size"] == 102400 - 2048, "a whole MiB, for LUKS2 with sectors of 4 KiB"
     assert "backup" not in shown.stderr, "the backup table is at the end of the disk"
     text = tmp_path / "sys/block/vda/vda2/size"
     text.write_text(f"{last['size']}\n", encoding="utf-8")
-    assert run_script("grow/grow-partition.sh", changes, DRACUT) == "", "there is nothing left to do"
+    assert run_script("grow/grow-partition.sh", changes, dracut) == "", "there is nothing left to do"
 
 
 @dash

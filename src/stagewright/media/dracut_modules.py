@@ -17,6 +17,6 @@ def add_module(root: Root, folder: str, name: str, epoch: int) -> None:
     """
     modules = next((path for path in _DRACUT if files.exists(root.path, path)), _DRACUT[0])
     for file in (resources.files(__package__) / folder).iterdir():
-        if file.name.endswith(".sh"):
-            text = file.read_text(encoding="utf-8")
-            files.write_file(root.path, f"{modules}/{name}/{file.name}", text, epoch=epoch, mode=0o755)
+        if file.name.endswith((".sh", ".conf")):
+            text, mode = file.read_text(encoding="utf-8"), 0o755 if file.name.endswith(".sh") else 0o644
+            files.write_file(root.path, f"{modules}/{name}/{file.name}", text, epoch=epoch, mode=mode)

@@ -4,7 +4,10 @@
 # Set $disk to the name of the disk with the root (vda), and $last, $number, $end to the name and number of its last
 # partition and the sector after it. Fail if the root is not on a partition.
 find_last_partition() {
-    name=$(readlink -f "$(label_uuid_to_dev "$(getarg root=)")")
+    name=$(label_uuid_to_dev "$(getarg root=)")
+    # Before an encrypted root is open, its partition stands for it.
+    [ -e "$name" ] || name=/dev/disk/by-uuid/$(getarg rd.luks.uuid= | sed 's/^luks-//')
+    name=$(readlink -f "$name")
     name=${name##*/}
     while [ -n "$(ls "/sys/class/block/$name/slaves" 2> /dev/null)" ]; do # a device of device-mapper
         name=$(ls "/sys/class/block/$name/slaves" | sed -n 1p)

@@ -15,6 +15,8 @@ install() {
     inst_multiple blkid flock partx sed sfdisk
     inst_multiple -o btrfs resize2fs xfs_growfs
     inst_simple "$moddir/disk-lib.sh" /lib/stagewright-disk.sh
+    inst_simple "$moddir/grow-partition.sh" /lib/stagewright-grow-partition.sh
+    inst_simple "$moddir/cryptsetup.conf" /usr/lib/systemd/system/systemd-cryptsetup@.service.d/stagewright-grow.conf
     inst_hook pre-mount 10 "$moddir/grow-partition.sh"
     inst_hook pre-pivot 10 "$moddir/grow-file-system.sh"
     inst_hook pre-pivot 20 "$moddir/machine-id.sh"

@@ -273,5 +273,13 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"known here: {listed}{more}" if words else ""
 
 
+def misspelt(name: str, known: Iterable[str]) -> str:
+    """Return the known word that differs from ``name`` by a slip: case, a missing plural, a letter; "" if none does."""
+    import difflib  # noqa: PLC0415  only errors need it
+
+    short = name.lower()[:_LONGEST_WORD]
+    return next(iter(difflib.get_close_matches(short, list(known), n=1, cutoff=0.85)), "")
+
+
 _MOST_WORDS = 300  # the work for each error has a limit, whatever a project contains
 _LONGEST_WORD = 200

@@ -180,14 +180,13 @@ def test_the_hint_has_the_nearest_name(draft: Draft, text: str, word: str) -> No
     ("head", "reason"),
     [
         ('§project = { name = "p" }', R.FORMAT),
-        ("", R.FORMAT),
         ('format = §2\n[project]\nname = "p"', R.FORMAT),
         ('format = §0\n[project]\nname = "p"', R.FORMAT),
         ('format = §"1"\n[project]\nname = "p"', R.FORMAT),
         ('format = §true\n[project]\nname = "p"', R.FORMAT),
         ('format = §1.0\n[project]\nname = "p"', R.FORMAT),
         ("§format = 1", R.MISSING_KEY),
-        ("format = 1\nproject = §3", R.MISSING_KEY),
+        ("format = 1\nproject = §3", R.INVALID_VALUE),
         ("format = 1\n[§project]", R.MISSING_KEY),
         ('format = 1\n[project]\nname = §"a b"', R.INVALID_VALUE),
         ('format = 1\n[project]\nname = "p"\n§nme = "p"', R.UNKNOWN_KEY),
@@ -207,6 +206,11 @@ def test_the_tables_of_the_project_are_read(draft: Draft, head: str, reason: Rea
     draft.write("", head=head)
     draft.expected = draft.expected or [draft.problems()[0].place]  # type: ignore[list-item]
     draft.check(reason, hints=reason is not R.INVALID_VALUE)
+
+
+def test_an_empty_project_lacks_format_and_name(draft: Draft) -> None:
+    draft.write("", head="")
+    assert {problem.reason for problem in draft.problems()} == {R.FORMAT, R.MISSING_KEY}
 
 
 def test_all_errors_are_reported_sorted_by_place(draft: Draft) -> None:

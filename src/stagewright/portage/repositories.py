@@ -44,7 +44,10 @@ def main_repository(repos: Sequence[Repository]) -> Repository | None:
 
 
 def profile_link(profile: str, repos: Sequence[Repository]) -> str:
-    """Return the folder of a profile inside a root. Raises ``MISSING_FILE`` if no repository has the profile."""
+    """Return the folder of a profile inside a root.
+
+    Raises ``MISSING_FILE`` if no repository has the profile, ``UNKNOWN_NAME`` without the repository.
+    """
     repo, path = _find(profile, repos)
     return f"{repo.location}/profiles/{path}"
 
@@ -59,7 +62,8 @@ def linked_profile(link: Path) -> str | None:
 def profile_chain(profile: str, repos: Sequence[Repository]) -> tuple[Path, ...]:
     """Return the folders of a profile on disk, each after its parents, in the order in which Portage stacks them.
 
-    Raises ``MISSING_FILE`` if no repository has the profile, and all errors of its parents at once.
+    Raises ``MISSING_FILE`` if no repository has the profile, ``UNKNOWN_NAME`` without the repository,
+    and all errors of its parents at once.
     """
     repo, path = _find(profile, repos)
     return _chain(repo, path, tuple(repos))
@@ -174,6 +178,7 @@ def _find(profile: str, repos: Sequence[Repository]) -> tuple[Repository, str]:
 def _profile_not_found(
     path: str, name: str, candidates: Sequence[Repository], repos: Sequence[Repository]
 ) -> StagewrightError:
+    reason = Reason.MISSING_FILE if candidates else Reason.UNKNOWN_NAME
     if not repos:
         where, hint = ": this stage has no repositories", "add a repository to the project: [repos.NAME]"
     elif not candidates:
@@ -183,7 +188,7 @@ def _profile_not_found(
         where = f" in {kind} {', '.join(repo.name for repo in candidates)}"
         known = [profile for repo in candidates for profile in _profiles(repo)]
         hint = nearest(path, known) if known else "name a folder below profiles/ of the repository"
-    return StagewrightError(Reason.MISSING_FILE, f"profile {path!r} not found{where}", hint=hint)
+    return StagewrightError(reason, f"profile {path!r} not found{where}", hint=hint)
 
 
 def _profiles(repo: Repository) -> Iterator[str]:

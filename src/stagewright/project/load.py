@@ -5,7 +5,6 @@ The caller gives the models of all kinds, so this package depends on none of the
 
 from __future__ import annotations
 
-import datetime
 import os
 from collections.abc import Mapping
 from dataclasses import replace
@@ -22,10 +21,10 @@ from stagewright.project.check import (
     check_paths,
     check_repos,
     check_services,
-    check_version,
     doubtful_names,
 )
 from stagewright.project.fields import UNKNOWN, ProjectFile, Section, marked_values
+from stagewright.project.head import check_keys, plain_table, project_info, variables_of
 from stagewright.project.inferred import infer
 from stagewright.project.limits import NodeLimits
 from stagewright.project.lock import Lock
@@ -39,16 +38,14 @@ from stagewright.project.model import (
     FetchTable,
     FileLocations,
     Project,
-    ProjectInfo,
     Repo,
     epoch_of,
 )
-from stagewright.project.other_words import OfKind
+from stagewright.project.other_words import OfKind, hint_for_key, meant_key
 from stagewright.project.overrides import Overrides
 from stagewright.project.remotes import Remote
 from stagewright.project.source import Source, read
 from stagewright.project.tables import (
-    NAMED,
     NO_VARIABLE,
     Problems,
     Table,
@@ -61,7 +58,7 @@ from stagewright.project.tarballs import add_tarballs
 from stagewright.project.top_level import TopLevelTables
 from stagewright.project.unreproducible import Unreproducible
 from stagewright.project.validate import mentions, validate
-from stagewright.project.wording import describe_value, nearest_word
+from stagewright.project.wording import nearest_word
 from stagewright.untrusted import is_utf8
 
 Kinds = Mapping[str, Mapping[str, type[Section]]]
@@ -113,13 +110,23 @@ def load(
         message = f"the path of the project is not UTF-8 (found {os.fsencode(folder)!r})"
         raise StagewrightError(Reason.USAGE, message, hint="rename the folder")
     main = read(folder / FILE_NAME)
-    _check_format(main)
     problems: Problems = []
-    head, named = read_tables(main, folder, problems)
+    head, named = read_tables(main, folder, problems, TopLevelTables.model_fields)
+    is_complete = all(problem.reason is Reason.DUPLICATE_NAME or meant_key(problem.hint) for problem in problems)
+    is_complete &= check_keys(head, problems)
+    _check_format(main, head, problems)
     used = overrides.apply(head, folder, given or {}, problems)
     files = FileLocations(folder)
-    project = project_from_tables(head, named, files, kinds, problems, trees=trees, lock=lock, lenient=lenient)
+    try:
+        project = project_from_tables(head, named, files, kinds, problems, trees=trees, lock=lock, lenient=lenient)
+    except ProblemsError as error:
+        raise error if is_complete else _without_names(error) from error
     return replace(project, given=used)
+
+
+def _without_names(error: ProblemsError) -> ProblemsError:
+    """Return the errors of a project that lacks a table or a file, without names that may be defined there."""
+    return ProblemsError(problem for problem in error.problems if problem.reason is not Reason.UNKNOWN_NAME)
 
 
 def project_from_tables(
@@ -140,13 +147,11 @@ def project_from_tables(
     """
     missing: Problems = [] if lenient else problems
     pins = Lock.read(lock) if lock else Lock.load(files.folder)
-    info = _project_info(head, problems)
-    epoch = epoch_of(info.source_date_epoch) if info and info.source_date_epoch is not None else pins.epoch
+    info = project_info(head, problems)
+    epoch = epoch_of(info.source_date_epoch) if info.source_date_epoch is not None else pins.epoch
     budget = TextBudget()
-    variables = _variables(head, info, epoch, problems, budget)
-    info = (info or ProjectInfo.model_validate({"name": "project"})).model_copy(
-        update={"version": variables["version"]}
-    )
+    variables = variables_of(head, info, epoch, problems, budget)
+    info = info.model_copy(update={"version": variables["version"]})
     _resolve(named, variables, problems, budget)
     infer(named, head, kinds)
     sections = _named_sections(named, files, problems, missing)
@@ -193,9 +198,9 @@ def _named_sections(
 def _plain_tables(head: Table, variables: Mapping[str, str], problems: Problems) -> dict[str, Any]:
     """Return the tables of a project without names, by the name of their field."""
     return {
-        "distfiles": _plain_table(DistfilesTable, "distfiles", "mirrors = [...]", head, variables, problems),
-        "fetch": _plain_table(FetchTable, "fetch", "allow = [...]", head, variables, problems),
-        "limits": _plain_table(NodeLimits, "limits", 'timeout = "12h"', head, variables, problems),
+        "distfiles": plain_table(DistfilesTable, "distfiles", "mirrors = [...]", head, variables, problems),
+        "fetch": plain_table(FetchTable, "fetch", "allow = [...]", head, variables, problems),
+        "limits": plain_table(NodeLimits, "limits", 'timeout = "12h"', head, variables, problems),
     }
 
 
@@ -226,78 +231,26 @@ def _resolve(
             table.data = substitute(table.data, {**variables, **own}, table, (), problems, budget)
 
 
-def _check_format(main: Source) -> None:
+def _check_format(main: Source, head: Table, problems: Problems) -> None:
+    """Check the format of the project file. Raises ``FORMAT`` if it is newer: its other errors are not known."""
     found = main.data.get("format")
     if found == FORMAT and isinstance(found, int) and not isinstance(found, bool):
         return
-    message = "`format` is missing" if found is None else f"format {found!r} is not supported"
-    hint = f"write `format = {FORMAT}` at the top"
+    place = main.place(("format",))
     if isinstance(found, int) and found > FORMAT and not isinstance(found, bool):
         message = f"format {found} is newer than this Stagewright, which reads format {FORMAT}"
-        hint = "install a newer Stagewright"
-    raise StagewrightError(Reason.FORMAT, message, place=main.place(("format",)), hint=hint)
-
-
-def _project_info(head: Table, problems: Problems) -> ProjectInfo | None:
-    allowed = set(TopLevelTables.model_fields)
-    for key in [key for key in head.data if key not in allowed]:
-        hint = nearest(key, [*allowed, *NAMED])
-        place = head.place((key,), of_key=True)
-        problems.append(StagewrightError(Reason.UNKNOWN_KEY, f"unknown key {key!r}", place=place, hint=hint))
-    if not isinstance(head.data.get("project"), dict):
-        hint = 'write [project] with name = "..."'
-        problems.append(
-            StagewrightError(Reason.MISSING_KEY, "[project] is missing", place=head.place(("project",)), hint=hint)
-        )
-        return None
-    return validate(ProjectInfo, head.subtable("project"), "project", problems).model
+        raise StagewrightError(Reason.FORMAT, message, place=place, hint="install a newer Stagewright")
+    if found is None and "format" in head.subtable("project").data:
+        return  # an unknown key there
+    message = "`format` is missing" if found is None else f"format {found!r} is not supported"
+    hint = f"write `format = {FORMAT}` at the top"
+    problems.append(StagewrightError(Reason.FORMAT, message, place=place, hint=hint))
 
 
 def _repo_place(repo: Repo, table: Table) -> Place:
     """Return the place of the key that selects a repository's state, or else of its origin."""
     which = next((name for name in ("ref", "tag", "commit", "date") if getattr(repo, name) is not None), repo.origin)
     return table.place((which,))
-
-
-def _plain_table(
-    model: type[Model], name: str, example: str, head: Table, variables: Mapping[str, str], problems: Problems
-) -> Model:
-    """Return a table of the project that contains values only, like ``example``; its defaults if it is invalid."""
-    given = head.data.get(name, {})
-    table = head.subtable(name)
-    if not isinstance(given, dict):
-        message, hint = f"{name!r} must be a table", f"write [{name}] with {example}"
-        problems.append(StagewrightError(Reason.INVALID_VALUE, message, place=head.place((name,)), hint=hint))
-        return model()
-    table.data = substitute(given, variables, table, (), problems)
-    return validate(model, table, f"table [{name}]", problems).model or model()
-
-
-def _variables(
-    head: Table, info: ProjectInfo | None, epoch: int, problems: Problems, budget: TextBudget
-) -> dict[str, str]:
-    day = datetime.datetime.fromtimestamp(epoch, datetime.UTC)
-    known = {"date": day.strftime("%Y%m%d"), "name": info.name if info else "", "arch": info.arch if info else ""}
-    builtin = {*known, "version"}
-    own = head.data.get("variables", {})
-    for key, value in own.items() if isinstance(own, dict) else [("variables", own)]:
-        place = head.place(("variables", key))
-        if not isinstance(value, str):
-            wanted = "text" if isinstance(own, dict) else "table"
-            message = f"{key}: must be a {wanted} (found {describe_value(value)})"
-            hint = f'write [variables] with {key if isinstance(own, dict) else "name"} = "value"'
-            problems.append(StagewrightError(Reason.INVALID_VALUE, message, place=place, hint=hint))
-        elif key in builtin:
-            message, hint = f"variable {key!r} is built in and cannot be set", "choose another name"
-            place = head.place(("variables", key), of_key=True)
-            problems.append(StagewrightError(Reason.DUPLICATE_NAME, message, place=place, hint=hint))
-        else:
-            known[key] = substitute(value, known, head, ("variables", key), problems, budget)
-    found = len(problems)
-    version = substitute(info.version if info else "", known, head, ("project", "version"), problems)
-    if info and len(problems) == found:
-        check_version(version, head, problems)
-    return {**known, "version": version}
 
 
 def _sections(
@@ -334,7 +287,7 @@ def _entries(
         data = {key: value for key, value in table.data.items() if not (table_name == "stages" and key == "kind")}
         label = f"{kind} stage" if table_name == "stages" else table_name[:-1]
         others = kinds if table_name == "stages" else {}
-        found = validate(kinds[kind], Table(data, table.places, table.keys), label, problems, OfKind(kind, others))
+        found = validate(kinds[kind], replace(table, data=data), label, problems, OfKind(kind, others))
         places = {**found.rest.keys, **found.rest.places}
         if found.model:
             entries[name] = Entry(name, table_name, kind, found.model, places, found.doubtful)
@@ -363,8 +316,12 @@ def _kind(
     kind = table.data.get("kind")
     if isinstance(kind, str) and kind in kinds:
         return kind
+    if kind is None and table.is_partial:
+        return None
     if kind is None:
-        place, hint = table.place((), of_key=True), f"add kind = one of {', '.join(sorted(kinds))}"
+        other = next((key for key in table.data if meant_key(hint_for_key(key, ["kind"], None)) == "kind"), None)
+        place = table.place((other,) if other else (), of_key=True)
+        hint = "did you mean 'kind'?" if other else f"add kind = one of {', '.join(sorted(kinds))}"
         problems.append(StagewrightError(Reason.MISSING_KEY, f"stage {name} has no kind", place=place, hint=hint))
     else:
         place, hint = table.place(("kind",)), nearest(str(kind), kinds)

@@ -28,6 +28,7 @@ import itertools
 import math
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from stagewright.errors import Reason, StagewrightError, nearest
@@ -61,7 +62,7 @@ def expand(
         else:
             data = {key: value for key, value in table.data.items() if key != "matrix"}
             rows = list(_rows(table, problems))
-            variants = [(_name(name, row, table, problems), Table(data, table.places, table.keys, row)) for row in rows]
+            variants = [(_name(name, row, table, problems), replace(table, data=data, variables=row)) for row in rows]
         for variant, own in variants:
             if variant in found:
                 message = f"{label}.{variant}: the name is used twice, first at {found[variant].place((), of_key=True)}"
@@ -86,7 +87,7 @@ def _with_shared(table: Table, templates: Mapping[str, Table], problems: Problem
         hint = nearest(wanted, shared) if shared else f"write [templates.{wanted}] with matrix = [...]"
         message = f"matrix: template {wanted!r} with a matrix not found"
         problems.append(StagewrightError(Reason.UNKNOWN_NAME, message, place=table.place(("matrix",)), hint=hint))
-        return Table(data, table.places, table.keys)
+        return replace(table, data=data)
     other = shared[wanted]
     places, keys = (
         {

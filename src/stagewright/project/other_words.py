@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from stagewright.errors import nearest
+from stagewright.errors import misspelt, nearest
 from stagewright.project.fields import Section
 
 _SETTINGS = {
@@ -20,6 +20,8 @@ _SETTINGS = {
     "portage_prefix": "confdir_prefix",
     "portage_overlay": "repos",
     "overlays": "repos",
+    "repository": "repos",
+    "repositories": "repos",
     "binrepo_path": "binrepo",
     "compression_mode": "compression",
     "fstype": "compression",
@@ -112,6 +114,9 @@ _MAKE_CONF = frozenset(
 )
 """Variables of make.conf(5) that have no setting."""
 
+_AT_THE_TOP = ("format", "include")
+"""Keys of the project file that belong to no table: below one, they become part of it."""
+
 _MOST_KINDS = 4
 """Most kinds that a hint names."""
 
@@ -133,6 +138,8 @@ def hint_for_key(key: str, known: Sequence[str], of_kind: OfKind | None) -> str:
 
     ``of_kind`` is the kind of the entry if the key is in its table, and None for tables inside of it.
     """
+    if key in _AT_THE_TOP and key not in known:
+        return "move it to the top of the file, above the first table"
     word = key.rpartition("/")[2]
     for name in (key, word, word.lower()):
         if "/" in key and name in known:
@@ -143,10 +150,10 @@ def hint_for_key(key: str, known: Sequence[str], of_kind: OfKind | None) -> str:
             return f'write make_conf = {{ {name.upper()} = "..." }}'
         if name in _EDITS and of_kind:
             return _EDITS[name]
-    if key.lower() in known:
-        return f"did you mean {key.lower()!r}?"
+    if slip := misspelt(key, known):
+        return f"did you mean {slip!r}?"
     near = nearest(key, known)
-    if of_kind is None or _is_close(key, near):
+    if of_kind is None:
         return near
     kinds = sorted(kind for kind, model in of_kind.models.items() if kind != of_kind.name and _has(model, key))
     if kinds:
@@ -160,7 +167,7 @@ def _has(model: type[Section], key: str) -> bool:
     return any(key == (info.alias or name) for name, info in model.model_fields.items())
 
 
-def _is_close(key: str, hint: str) -> bool:
-    """Return True if a hint suggests a key that differs by a slip only."""
-    found = hint.partition("did you mean '")[2].partition("'")[0]
-    return bool(found) and difflib.SequenceMatcher(None, key, found).ratio() > 0.85
+def meant_key(hint: str) -> str:
+    """Return the key that a hint of :func:`hint_for_key` suggests, or "" if it suggests none."""
+    found = re.search(r"^(?:did you mean|the setting is called) '([^']+)'|^write ([^ ]+), without ", hint)
+    return (found[1] or found[2]) if found else ""

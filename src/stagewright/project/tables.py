@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stagewright.errors import Place, Reason, StagewrightError, nearest
+from stagewright.errors import Place, Reason, StagewrightError, misspelt, nearest
 from stagewright.graph.node import cycle_error
 from stagewright.project.source import KeyPath, Source, nearest_place, read
 
@@ -43,6 +43,7 @@ class Table:
     places: dict[KeyPath, Place] = field(default_factory=dict)
     keys: dict[KeyPath, Place] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict)  # those of a matrix, in its variants
+    is_partial: bool = False  # an entry that it extends is missing
 
     def place(self, path: KeyPath, *, of_key: bool = False) -> Place:
         """Return the place of a value (or of its key), or of the nearest enclosing value."""
@@ -61,8 +62,15 @@ class Table:
 Problems = list[StagewrightError]
 
 
-def read_tables(main: Source, folder: Path, problems: Problems) -> tuple[Table, dict[str, dict[str, Table]]]:
-    """Read all files of a project. Return the top of the main file, and the named tables of all files."""
+def read_tables(
+    main: Source, folder: Path, problems: Problems, plain: Collection[str] = ()
+) -> tuple[Table, dict[str, dict[str, Table]]]:
+    """Read all files of a project. Return the top of the main file, and the named tables of all files.
+
+    ``plain`` are the other keys of the main file. A table with a name that is almost right is read as the right one,
+    so that its name is the only error.
+    """
+    main = _with_right_names(main, [*NAMED, *plain], problems)
     top = {key: value for key, value in main.data.items() if key not in NAMED}
     head = Table(top, {(): Place(main.file, 1, 1), **main.values}, dict(main.keys))
     named: dict[str, dict[str, Table]] = {name: {} for name in NAMED}
@@ -111,16 +119,39 @@ def _included(main: Source, folder: Path, problems: Problems) -> Iterator[Source
             problems.append(StagewrightError(Reason.INVALID_VALUE, message, place=place, hint=hint))
             continue
         if not files:
-            message = f"include: no file matches {pattern!r} in {folder}"
+            message = f"include: no file of the project matches {pattern!r}"
             hint = "correct the pattern, or create the file"
             problems.append(StagewrightError(Reason.MISSING_FILE, message, place=place, hint=hint))
         for file in files:
             if file not in seen:
                 seen.add(file)
                 try:
-                    yield read(file)
+                    yield _with_right_names(read(file), NAMED, problems)
                 except StagewrightError as problem:
                     problems.append(problem)
+
+
+def _with_right_names(source: Source, known: Collection[str], problems: Problems) -> Source:
+    """Return the file with its misspelt tables under their right names, and append an error for each of them."""
+    meant = {
+        key: name
+        for key, value in source.data.items()
+        if key not in known and isinstance(value, dict) and (name := misspelt(key, known))
+    }
+    if not meant:
+        return source
+    data = {key: value for key, value in source.data.items() if key not in meant}
+    for key, name in meant.items():
+        place = source.place((key,), of_key=True)
+        message, hint = f"unknown key {key!r}", f"did you mean {name!r}?"
+        problems.append(StagewrightError(Reason.UNKNOWN_KEY, message, place=place, hint=hint))
+        there = data.get(name, {})
+        data[name] = {**source.data[key], **there} if isinstance(there, dict) else there
+    keys, values = (
+        {(meant.get(str(path[0]), path[0]), *path[1:]): place for path, place in known_places.items()}
+        for known_places in (source.keys, source.values)
+    )
+    return Source(source.file, data, {**keys, **source.keys}, {**values, **source.values})
 
 
 def _entries(source: Source, name: str, problems: Problems) -> Iterator[tuple[str, Table]]:
@@ -164,6 +195,7 @@ def resolve_extends(stages: dict[str, Table], templates: Mapping[str, Table], pr
         table = tables[name]
         own = Table({key: value for key, value in table.data.items() if key != "extends"}, table.places, table.keys)
         parent = _parent(name, tables, way, problems)
+        own.is_partial = parent is None and "extends" in table.data
         done[name] = own if parent is None else _merge(resolve(parent, [*way, parent]), own)
         return done[name]
 
@@ -212,7 +244,7 @@ def _merge(parent: Table, child: Table) -> Table:
                 result[key] = value
         return result
 
-    merged = Table(merge(parent.data, child.data, ()), places, keys)
+    merged = Table(merge(parent.data, child.data, ()), places, keys, is_partial=parent.is_partial)
     places[()], keys[()] = child.place(()), child.place((), of_key=True)
     return merged
 

@@ -12,6 +12,8 @@ adds the entry ``[stages."base.tar"]`` of kind ``tarball`` with ``root = "base"`
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from stagewright.errors import Reason, StagewrightError
 from stagewright.project.tables import Problems, Table
 
@@ -25,7 +27,7 @@ def add_tarballs(stages: dict[str, Table], problems: Problems) -> dict[str, Tabl
     found: dict[str, Table] = {}
     for name, table in stages.items():
         data = {key: value for key, value in table.data.items() if key != SETTING}
-        found[name] = Table(data, table.places, table.keys, table.variables)
+        found[name] = replace(table, data=data)
         wanted = table.data.get(SETTING, False)
         if wanted is False:
             continue

@@ -19,7 +19,7 @@ from stagewright.graph.given import markers
 from stagewright.project import toml
 from stagewright.project.describe import docstrings
 from stagewright.project.fields import UNKNOWN, Ref, Section, section_of, text_lists
-from stagewright.project.other_words import OfKind, hint_for_key
+from stagewright.project.other_words import OfKind, hint_for_key, meant_key
 from stagewright.project.source import KeyPath, setting_name
 from stagewright.project.tables import Problems, Table
 from stagewright.project.wording import article, expected_type, other_error, wrong_type
@@ -54,12 +54,16 @@ def validate(
 
     ``label`` is the noun for the table in messages. ``of_kind`` describes the kind of an entry, for hints.
     """
+    elsewhere = frozenset((key,) for key in _keys(model) if key not in table.data) if table.is_partial else frozenset()
     try:
-        return Validated(model.model_validate(table.data), table)
+        return Validated(model.model_validate(table.data), table, elsewhere)
     except ValidationError as error:
         errors = _errors(model, table, label, error, of_kind)
+    not_missing = _meant(errors) | elsewhere
+    names = frozenset(str(path[-1]) for path in not_missing)
+    errors = [one for one in errors if one.error.reason is not Reason.MISSING_KEY or not mentions(one.error, names)]
     problems.extend(one.error for one in errors)
-    left_out = frozenset(one.path for one in errors)
+    left_out = frozenset(one.path for one in errors) | not_missing
     rest = without(table, left_out)
     _fill(model, rest, left_out)
     try:
@@ -69,6 +73,12 @@ def validate(
     found = Validated[Model](None, rest, left_out)
     problems.extend(one.error for one in more if not mentions(one.error, found.doubtful))
     return found
+
+
+def _meant(errors: Iterable[_Found]) -> frozenset[KeyPath]:
+    """Return the paths of the settings that the hints for unknown keys suggest. They are not missing, but misspelt."""
+    unknown = [one for one in errors if one.error.reason is Reason.UNKNOWN_KEY]
+    return frozenset((*one.path[:-1], key) for one in unknown if (key := meant_key(one.error.hint)))
 
 
 def mentions(error: StagewrightError, names: Collection[str]) -> bool:
@@ -199,6 +209,8 @@ def _found(
     if detail.kind == "extra_forbidden":
         section = _section(model, path[:-1]) or model
         hint = hint_for_key(str(path[-1]), _keys(section), of_kind if len(path) == 1 else None)
+        if len(path) > 1 and path[-1] in _keys(model):
+            hint = f"write it above the table {path[0]}: it is a setting of {article(label)}"
         place = table.place(path, of_key=True)
         message = f"unknown key {name!r} for {article(label)}"
         return _Found(path, StagewrightError(Reason.UNKNOWN_KEY, message, place=place, hint=hint))

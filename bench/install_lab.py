@@ -91,6 +91,7 @@ class Lab:
         memory: int = 768,
         network: Sequence[str] | None = (),
         tpm: bool = False,
+        cpus: int = 2,
         extra: Sequence[str] = (),
     ) -> Iterator[Machine]:
         """Yield a machine with the ISO, these disks, and one that is not named. Check that one at the end.
@@ -101,6 +102,7 @@ class Lab:
         spec = MachineSpec(
             firmware=firmware,
             memory=memory,
+            cpus=cpus,
             network="none" if network is None else "user",
             user_network=tuple(network or ()),
             empty_disks=tuple(disk_of(words, number) for number, words in enumerate((*disks, OTHER), 1)),

@@ -59,20 +59,49 @@ def test_unknown_digests_are_rejected(tmp_path: Path) -> None:
 
 
 def test_all_errors_are_reported(tmp_path: Path) -> None:
-    text = 'storedirr = "/x"\njobs = "4"\noptions = ["pkgcach"]\ncompression_mode = "zip"\ndigests = [1]\nbinhost = 1\n'
+    text = 'storedirr = "/x"\njobs = "4"\ncompression_mode = "zip"\ndigests = [1]\nbinhost = 1\n'
     found, problems = config(tmp_path, text, "storedir = \n")
     assert found == CatalystConfig()
     assert [(item.reason, item.place.line, item.place.column) for item in problems if item.place] == [
         (Reason.UNKNOWN_KEY, 1, 1),
         (Reason.INVALID_VALUE, 2, 8),
-        (Reason.UNKNOWN_NAME, 3, 12),
-        (Reason.INVALID_VALUE, 4, 20),
+        (Reason.INVALID_VALUE, 3, 20),
+        (Reason.INVALID_VALUE, 4, 11),
         (Reason.INVALID_VALUE, 5, 11),
-        (Reason.INVALID_VALUE, 6, 11),
         (Reason.SYNTAX, 1, 12),
     ]
     assert "'storedir'" in problems[0].hint
-    assert "'pkgcache'" in problems[2].hint
+
+
+def test_an_unknown_option_is_noted_with_the_nearest_one(tmp_path: Path) -> None:
+    file = tmp_path / "catalyst.conf"
+    file.write_text('options = ["pkgcach", "pkgcache"]\n', encoding="utf-8")
+    problems: list[StagewrightError] = []
+    notices: list[Notice] = []
+    assert read_config([file], problems, notices).options == ["pkgcach", "pkgcache"]
+    assert problems == []
+    assert [notice.place.column for notice in notices] == [12]
+    assert "pkgcach " in notices[0].text
+    assert "'pkgcache'" in notices[0].text
+
+
+def test_settings_are_replaced_in_texts_after_all_files_are_read(tmp_path: Path) -> None:
+    found, problems = config(
+        tmp_path,
+        'repos_storedir = "%(storedir)s/git"\ndistdir = "%(storedir)s/%(repo_name)s"\nbinhost = "https://e.org/100%%/"\n',
+        'storedir = "/srv/two"\n',
+    )
+    assert problems == []
+    assert (found.repos_storedir, found.distdir) == ("/srv/two/git", "/srv/two/gentoo")
+    assert found.binhost == "https://e.org/100%/"
+
+
+@pytest.mark.parametrize("text", ["%(nothing)s", "100%"])
+def test_a_percent_sign_that_is_no_reference_is_an_error_at_its_place(tmp_path: Path, text: str) -> None:
+    _, problems = config(tmp_path, f'repo_name = "gentoo"\ndistdir = "{text}"\n')
+    assert [(item.reason, item.place.line, item.place.column) for item in problems if item.place] == [
+        (Reason.INVALID_VALUE, 2, 11)
+    ]
 
 
 @pytest.mark.parametrize(

@@ -388,6 +388,28 @@ REFUSALS = {
 }
 
 
+@pytest.mark.parametrize(
+    "options",
+    ["-comp xz -b 512k -Xcompression-level 9", "-c xz --block-size 512K -X level=9", "--comp-extra 9 -c xz -b 512k"],
+)
+def test_options_of_both_programs_for_a_squashfs_are_honoured(options: str, world: World) -> None:
+    spec = SPECS["livecd-stage2"].replace("-comp xz -b 512k", options)
+    converted = world.load(world.write("livecd-stage2", spec)).converted
+    assert converted.refused == []
+    image = next(draft.data for draft in converted.drafts if draft.data.get("kind") == "livecd-stage3")
+    assert (image["compression"], image["block_size"], image["level"]) == ("xz", "512K", 9)
+
+
+def test_a_live_system_without_autoconfig_is_noted(world: World) -> None:
+    def noted(spec: str) -> bool:
+        notices = world.load(world.write("livecd-stage2", spec)).notices
+        return any("autoconfig is not added" in notice.text for notice in notices)
+
+    assert noted(SPECS["livecd-stage2"])
+    assert noted(SPECS["livecd-stage2"] + "livecd/rcadd: sshd|default\n")
+    assert not noted(SPECS["livecd-stage2"] + "livecd/rcadd: sshd|default autoconfig|default\n")
+
+
 @pytest.mark.parametrize("case", REFUSALS)
 def test_unsupported_values_are_refused(case: str, world: World) -> None:
     name, line, key = REFUSALS[case]

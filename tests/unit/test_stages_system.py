@@ -89,10 +89,11 @@ def test_a_root_without_these_programs_is_left_alone(tmp_path: Path) -> None:
 
 def test_time_zone_and_locale(tmp_path: Path) -> None:
     program = "#!/bin/sh\nread line < /etc/locale.gen\necho $line > /made\n"
-    root = root_with(tmp_path, {"usr/share/zoneinfo/Factory": "", "usr/bin/locale-gen*": program})
+    root = root_with(tmp_path, {"usr/share/zoneinfo/Factory": "", "usr/bin/locale-gen*": program, "etc/env.d/x": ""})
     set_time_zone_and_locale(root, FakeWork().work)
     assert (root.path / "etc/localtime").readlink() == Path("../usr/share/zoneinfo/Factory")
     assert (root.path / "made").read_text(encoding="utf-8") == "C.UTF-8 UTF-8\n"
+    assert (root.path / "etc/env.d/02locale").read_text(encoding="utf-8") == "LANG=C.UTF-8\n"
 
 
 def test_a_time_zone_that_is_there_stays(tmp_path: Path) -> None:

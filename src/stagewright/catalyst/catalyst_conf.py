@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from stagewright.catalyst.auto import Notice
-from stagewright.errors import Reason, StagewrightError, nearest
+from stagewright.errors import Place, Reason, StagewrightError, nearest
 from stagewright.project.source import Source, read
 
 _SETTINGS: dict[str, str] = {
@@ -136,6 +136,7 @@ def read_config(
 ) -> CatalystConfig:
     """Return the configuration from these files. Appends errors to ``problems``, unused settings to ``notices``."""
     config = CatalystConfig()
+    texts: dict[str, tuple[str, Place]] = {}
     for file in files:
         try:
             source = read(file)
@@ -144,9 +145,25 @@ def read_config(
             continue
         good = {name: value for name, value in source.data.items() if _is_valid(name, value, source, problems)}
         config = replace(config, **{name: good[name] for name in _USED & good.keys()})
+        texts.update({name: (value, source.place((name,))) for name, value in good.items() if isinstance(value, str)})
         if notices is not None:
             notices += _unused(good, source)
-    return config
+    return _substituted(config, texts, problems)
+
+
+def _substituted(
+    config: CatalystConfig, texts: Mapping[str, tuple[str, Place]], problems: list[StagewrightError]
+) -> CatalystConfig:
+    """Replace `%(NAME)s` in texts by the setting NAME, as Catalyst does after it has read all files."""
+    values = {**asdict(CatalystConfig()), **{name: value for name, (value, _) in texts.items()}}
+    for name, (value, place) in texts.items():
+        try:
+            values[name] = value % values
+        except (KeyError, TypeError, ValueError):
+            hint = "write %(storedir)s or another setting of texts in this form, and %% for a percent sign"
+            message = f"{name}: a % is not the reference to a setting (found {value!r})"
+            problems.append(StagewrightError(Reason.INVALID_VALUE, message, place=place, hint=hint))
+    return replace(config, **{name: values[name] for name in _USED & texts.keys()})
 
 
 def _unused(settings: Mapping[str, Any], source: Source) -> Iterator[Notice]:
@@ -155,9 +172,11 @@ def _unused(settings: Mapping[str, Any], source: Source) -> Iterator[Notice]:
         if name in settings and settings[name] != _DEFAULTS.get(name):
             yield Notice(source.place((name,), of_key=True), f"{name} has no effect: {why}")
     for number, option in enumerate(settings.get("options", [])):
-        if option in UNUSED_OPTIONS:
-            text = f"options: {option} has no effect: {UNUSED_OPTIONS[option]}"
-            yield Notice(source.place(("options", number)), text)
+        reason = UNUSED_OPTIONS.get(option)
+        if reason is None and option not in _OPTIONS:
+            reason = f"it is unknown to Catalyst, too; {nearest(option, _OPTIONS)}"
+        if reason:
+            yield Notice(source.place(("options", number)), f"options: {option} has no effect: {reason}")
 
 
 def _is_valid(name: str, value: Any, source: Source, problems: list[StagewrightError]) -> bool:
@@ -173,10 +192,6 @@ def _is_valid(name: str, value: Any, source: Source, problems: list[StagewrightE
     elif name == "compression_mode" and ending(value) is None:
         message = f"compression_mode: unknown mode {value!r}"
         problem = StagewrightError(Reason.INVALID_VALUE, message, place=place, hint=nearest(value, ENDINGS))
-    elif name == "options" and (unknown := [option for option in value if option not in _OPTIONS]):
-        message = f"options: unknown option {unknown[0]!r}"
-        place = source.place((name, value.index(unknown[0])))
-        problem = StagewrightError(Reason.UNKNOWN_NAME, message, place=place, hint=nearest(unknown[0], _OPTIONS))
     elif name == "digests" and (strange := [one for one in value if one not in hashlib.algorithms_available]):
         message = f"digests: unknown digest {strange[0]!r}"
         place = source.place((name, value.index(strange[0])))

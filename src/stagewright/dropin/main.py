@@ -34,7 +34,7 @@ CONF = Path("/etc/catalyst/catalyst.conf")
 """The configuration without ``-c``, as in Catalyst."""
 
 CRITICAL, FAILED = 1, 2
-"""Exit codes of Catalyst: the work cannot start; the work started, and failed."""
+"""Exit codes of Catalyst: the work cannot start; the work failed, or the spec has an error."""
 
 
 @dataclass(frozen=True)
@@ -121,9 +121,7 @@ class PrefixCommand(click.Command):
 @click.option(
     "--log-level",
     type=click.Choice([level.name.lower() for level in Level]),
-    default="notice",
-    show_default=True,
-    help="The lowest level of lines to log.",
+    help="The lowest level of lines to log (default: notice). It wins over -d and -v.",
 )
 @click.option(
     "--log-file",
@@ -153,12 +151,11 @@ def command(**options: Any) -> int:
       catalyst -c my.conf -a -f x.spec     the call of catalyst-auto
       catalyst --purgetmponly -f x.spec    remove the rest of a failed build
 
-    Exit codes: 0 done, 1 cannot start (an error in the spec, the configuration or
-    this machine), 2 failed, 130 interrupted.
+    Exit codes: 0 done, 1 cannot start (an error in the configuration or this
+    machine), 2 failed or an error in the spec, 130 interrupted.
     """
-    level = Level.DEBUG if options["debug"] else Level[str(options["log_level"]).upper()]
-    if options["verbose"]:
-        level = min(level, Level.INFO)
+    usual = Level.DEBUG if options["debug"] else Level.INFO if options["verbose"] else Level.NOTICE
+    level = Level[str(options["log_level"]).upper()] if options["log_level"] else usual
     with _stream(options["log_file"]) as stream:
         color = stream.isatty() if options["color"] is None else options["color"]
         log = CatalystLog(stream, level, color=color)
@@ -193,18 +190,23 @@ def _stream(file: Path | None) -> Iterator[TextIO]:
 
 def _guarded(request: Request, log: CatalystLog) -> int:
     """Do the work; log errors, and return Catalyst's exit codes."""
+    building = False
     try:
-        _do(request, log)
+        if building := _prepare(request, log):
+            assert request.file
+            with temporary_folder("catalyst") as folder:
+                build(request.file, _confs(request), _store(request), log, folder)
     except StagewrightError as error:
-        reasons = {problem.reason for problem in (error.problems if isinstance(error, ProblemsError) else [error])}
-        exits = {Reason(reason).exit for reason in reasons}
+        problems = error.problems if isinstance(error, ProblemsError) else [error]
+        exits = {Reason(problem.reason).exit for problem in problems}
         if Exit.BUG in exits:
             log.failure(error, Level.CRITICAL)
             return Exit.BUG
         if Exit.INTERRUPTED in exits:
             log.failure(error)
             return Exit.INTERRUPTED
-        begun = Exit.FAILED in exits
+        in_spec = any(problem.place and problem.place.file == request.file for problem in problems)
+        begun = Exit.FAILED in exits or (building and in_spec)
         log.failure(error, Level.ERROR if begun else Level.CRITICAL)
         return FAILED if begun else CRITICAL
     except KeyboardInterrupt:
@@ -220,8 +222,17 @@ def _guarded(request: Request, log: CatalystLog) -> int:
     return Exit.OK
 
 
-def _do(request: Request, log: CatalystLog) -> None:
-    files = list(request.conf) or [CONF]
+def _confs(request: Request) -> list[Path]:
+    return list(request.conf) or [CONF]
+
+
+def _store(request: Request) -> Store:
+    return Store(request.store or default_store())
+
+
+def _prepare(request: Request, log: CatalystLog) -> bool:
+    """Do everything but the build of a spec. Return True if one is wanted."""
+    files = _confs(request)
     for file in files:
         log.notice(f"Loading configuration file: {file}")
     problems: list[StagewrightError] = []
@@ -234,21 +245,18 @@ def _do(request: Request, log: CatalystLog) -> None:
     snapshots = _snapshots(config, log)
     if request.snapshot is not None:
         snapshots.make(request.snapshot, offline=request.offline)
-        return
+        return False
     assert request.file
     log.notice(f"Processing spec file: {request.file}")
     spec = read_spec(request.file)
     if spec.text("target") == Target.SNAPSHOT:
         snapshots.make(spec.text("snapshot_treeish") or "stable", offline=request.offline)
-        return
-    store = Store(request.store or default_store())
+        return False
     if request.clear_autoresume:
         log.notice("nothing to clear: results are known by their keys, and unfinished work is never continued")
     if request.purge or request.purgeonly or request.purgetmponly:
-        purge(spec, config, store, log, packages=not request.purgetmponly)
-    if not (request.purgeonly or request.purgetmponly):
-        with temporary_folder("catalyst") as folder:
-            build(request.file, files, store, log, folder)
+        purge(spec, config, _store(request), log, packages=not request.purgetmponly)
+    return not (request.purgeonly or request.purgetmponly)
 
 
 def _snapshots(config: CatalystConfig, log: CatalystLog) -> Snapshots:

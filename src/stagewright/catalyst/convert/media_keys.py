@@ -26,7 +26,18 @@ LIVE = {Target.LIVECD2, Target.LIVECD3}
 
 TYPES = ("generic-livecd", "gentoo-release-minimal", "gentoo-release-livecd")
 
-_LEVEL = {"-Xcompression-level": "level", "-b": "block_size", "-comp": "compression"}
+_SQUASHFS = {
+    "-Xcompression-level": "level",  # of mksquashfs(1)
+    "-comp": "compression",
+    "-X": "level",  # of gensquashfs(1), which Catalyst runs: `-X level=19`
+    "--comp-extra": "level",
+    "-c": "compression",
+    "--compressor": "compression",
+    "-b": "block_size",  # of both
+    "--block-size": "block_size",
+}
+"""Settings of a squashfs by the options of its program."""
+
 _USER_GROUPS = ("users", "wheel", "audio", "plugdev", "games", "cdrom", "disk", "floppy", "usb")
 
 
@@ -76,21 +87,21 @@ def _fstype(conversion: Conversion, entry: SpecEntry) -> None:
 
 
 def _fsops(conversion: Conversion, entry: SpecEntry) -> None:
-    """Convert the supported options of mksquashfs(1)."""
+    """Convert the supported options of gensquashfs(1), and those of mksquashfs(1) that older Catalysts run."""
     words = list(enumerate(entry.words))
     for (number, option), (_, value) in zip(words[::2], words[1::2], strict=False):
-        setting = _LEVEL.get(option)
+        setting = _SQUASHFS.get(option)
         if setting is None:
             conversion.refuse(entry, f"option {option} is not supported", f"remove it; {_KNOWN}", number)
             continue
-        size = re.sub(r"k$", "K", value)
-        found: str | int = int(value) if setting == "level" and value.isdecimal() else text(size)
+        level = value.removeprefix("level=") if setting == "level" else ""
+        found: str | int = int(level) if level.isdecimal() else text(re.sub(r"k$", "K", value))
         conversion.drafts["image"].put(setting, found, entry.word_place(number))
     if len(words) % 2:
         conversion.refuse(entry, f"{words[-1][1]} has no value", _KNOWN, len(words) - 1)
 
 
-_KNOWN = "supported are -comp, -b and -Xcompression-level, each with a value"
+_KNOWN = "supported are -c, -b and -X level=N of gensquashfs, and mksquashfs's -comp and -Xcompression-level"
 
 
 def _verify(conversion: Conversion, entry: SpecEntry) -> None:
@@ -180,7 +191,7 @@ RULES: tuple[ConversionRule, ...] = (
         "*/fsops",
         KeyStatus.DIFFERS,
         "compression, level, block_size",
-        f"{_KNOWN[:1].upper()}{_KNOWN[1:]}. Other options of mksquashfs are refused.",
+        f"{_KNOWN[:1].upper()}{_KNOWN[1:]}. Others are refused.",
         _fsops,
         LIVE,
     ),

@@ -156,9 +156,11 @@ RULES = (
     ),
     rule(
         "*/rcadd",
-        KeyStatus.HONOURED,
+        KeyStatus.DIFFERS,
         "services.runlevels",
-        "service|runlevel; the default runlevel is default. A service that the root does not have is an error.",
+        "service|runlevel; the default runlevel is default. A service that the root does not have is an error. For "
+        "livecd, Catalyst also adds autoconfig and system loggers, and removes iptables, netmount, keymaps, serial and "
+        "consolefont: write them into rcadd and rcdel. A missing autoconfig is noted.",
         _services_on,
         {Target.STAGE4, Target.LIVECD2, Target.DISKIMAGE2},
     ),

@@ -29,6 +29,9 @@ _FILES = {Target.LIVECD2: "livecd/iso", Target.LIVECD3: "livecd/iso", Target.DIS
 MODES = ("ram", "speech")
 """Further lines of the boot menu for each kernel, as in Catalyst."""
 
+_AUTOCONFIG = "autoconfig"
+"""The service of app-misc/livecd-tools that Catalyst starts in every live system."""
+
 _USE = {Target.LIVECD1: "livecd", Target.DISKIMAGE1: "diskimage"}
 """USE flag that Catalyst adds for a target."""
 
@@ -122,6 +125,8 @@ def finish_entries(conversion: Conversion) -> None:
         conversion.main.add("use", [(flag, spec.place("target"))])
     if conversion.target not in _FILES:
         return
+    if conversion.target is Target.LIVECD2:
+        _note_services(conversion)
     file, prefix = _FILES[conversion.target], _FILES[conversion.target].partition("/")[0]
     image = conversion.drafts["image"]
     if file not in spec.entries:
@@ -133,3 +138,11 @@ def finish_entries(conversion: Conversion) -> None:
     if conversion.target is not Target.LIVECD3 and f"{prefix}/unmerge" in spec.entries and how != "no":
         keeps = "keep-build" if how == "keepbdeps" else "all"
         conversion.root.put("depclean", keeps, spec.place(f"{prefix}/unmerge"))
+
+
+def _note_services(conversion: Conversion) -> None:
+    """Add a notice if a live system lacks the service that configures hardware and network in Catalyst's media."""
+    place = (conversion.spec.entries.get("livecd/rcadd") or conversion.spec.entries["target"]).place
+    if not any(word.partition("|")[0] == _AUTOCONFIG for word in conversion.spec.words("livecd/rcadd")):
+        text = f"livecd/rcadd: {_AUTOCONFIG} is not added to the runlevel default, as Catalyst does; "
+        conversion.notice(place, f"{text}write `{_AUTOCONFIG}|default` if packages of the live system have it")

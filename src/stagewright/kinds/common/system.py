@@ -28,6 +28,7 @@ TOOLS = ("gcc", "binutils")
 
 FACTORY = "/usr/share/zoneinfo/Factory"
 LOCALTIME = "/etc/localtime"
+ENV, LOCALE = "/etc/env.d", "/etc/env.d/02locale"
 MAKE_CONF = "/etc/portage/make.conf"
 WORLD = ("/var/lib/portage/world", "/var/lib/portage/world_sets")
 
@@ -133,6 +134,8 @@ def set_time_zone_and_locale(root: Root, work: Work[StageContext]) -> None:
     if has_program(root, "locale-gen"):
         files.write_file(root.path, LOCALE_GEN, "C.UTF-8 UTF-8\n", epoch=work.epoch)
         root.run("locale-gen")
+    if files.exists(root.path, ENV) and not files.exists(root.path, LOCALE):
+        files.write_file(root.path, LOCALE, "LANG=C.UTF-8\n", epoch=work.epoch)
 
 
 def empty_world(root: Root, work: Work[StageContext]) -> None:

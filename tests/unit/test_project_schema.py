@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from npm import npm_module
 
 from stagewright.kinds.registry import kinds
 from stagewright.project.load import load
@@ -229,13 +230,7 @@ for (const file of process.argv.slice(3))
 @pytest.mark.slow
 def test_ajv_accepts_the_schema_and_the_examples(tmp_path: Path, validator: Any) -> None:
     """ajv is the validator of editors such as VS Code."""
-    folder = Path(sys.prefix) / "ajv"
-    if not (folder / "node_modules" / "ajv").is_dir():
-        if shutil.which("npm") is None or shutil.which("node") is None:
-            pytest.skip("NOT TESTED: npm is not installed")
-        words = ["npm", "install", "--no-audit", "--no-fund", "--prefix", str(folder), "ajv@8"]
-        if subprocess.run(words, capture_output=True, check=False).returncode:
-            pytest.skip("NOT TESTED: npm cannot install ajv")
+    folder = npm_module("ajv@8")
     (tmp_path / "schema.json").write_text(json.dumps(validator.schema), encoding="utf-8")
     (tmp_path / "accepted.json").write_text(json.dumps(tomllib.loads(ACCEPTED)), encoding="utf-8")
     (tmp_path / "demo.json").write_text(json.dumps(demo()), encoding="utf-8")

@@ -169,6 +169,10 @@ NEXT_HINT = "\n        "
 """Stands between two hints of an error, which are printed below each other."""
 
 
+PROJECT_FILE = "stagewright.toml"
+"""The file that makes a folder a project. Paths in its errors are relative where that is shorter (ui/paths.py)."""
+
+
 @dataclass(frozen=True, order=True)
 class Place:
     """Position in a text file. Lines and columns count from 1; 0 means unknown."""
@@ -265,7 +269,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     at = bisect.bisect_left(words, name)
     close_by = words[max(0, at - _MOST_WORDS // 2) : at + _MOST_WORDS // 2] if len(words) > _MOST_WORDS else words
     short = [word for word in close_by if len(word) <= _LONGEST_WORD]
-    close = difflib.get_close_matches(name, short, n=1, cutoff=0.6) if len(name) <= _LONGEST_WORD else []
+    close = difflib.get_close_matches(name, short, n=1, cutoff=0.7) if len(name) <= _LONGEST_WORD else []
     if close:
         return f"did you mean {close[0]!r}?"
     listed = ", ".join(word[:_LONGEST_WORD] for word in close_by)

@@ -47,14 +47,14 @@ target: stage4
 version_stamp: server-@TIMESTAMP@
 source_subpath: 1.0/stage3-amd64-openrc-@TIMESTAMP@.tar.zst
 rename_regexp: s_.tar.bz2$_.wsl_
-stage4/use: -doc {odd}
+stage4/use: -doc
 stage4/packages: app-misc/hello plain
 stage4/fsscript: files/script.sh
 stage4/root_overlay: files/overlay
 stage4/rcadd: sshd|default local|boot cron
 stage4/rcdel: netmount|default
 stage4/unmerge: app-misc/gone
-stage4/rm: /etc/x* /tmp/y
+stage4/rm: /etc/x* /tmp/{odd}
 stage4/empty: /var/tmp
 stage4/groups: staff
 stage4/users: larry=staff,wheel gnu

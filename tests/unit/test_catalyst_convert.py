@@ -70,7 +70,7 @@ def test_a_stage4_is_converted(world: World) -> None:
         "make_conf": {"CFLAGS": "-O1"},  # from the stage1
         "profile": "default/linux/amd64/1.0",
         "repos": ["gentoo"],
-        "use": ["-doc", "{{odd}}"],
+        "use": ["-doc"],
         "packages": ["app-misc/hello", "app-misc/plain"],
         "script": "files/files/script.sh",
         "root_overlay": ["files/files/overlay"],
@@ -79,7 +79,7 @@ def test_a_stage4_is_converted(world: World) -> None:
             "disable": ["netmount"],
         },
         "unmerge": ["app-misc/gone"],
-        "rm": ["/etc/x*", "/tmp/y"],
+        "rm": ["/etc/x*", "/tmp/{{odd}}"],
         "empty": ["/var/tmp"],
         "groups": {"staff": {}},
         "users": {
@@ -326,7 +326,11 @@ def test_errors_of_models_have_the_place_in_the_spec(world: World) -> None:
     line = next(
         number for number, text in enumerate(file.read_text(encoding="utf-8").splitlines(), 1) if "/packages" in text
     )
-    assert found == {(Reason.BAD_ATOM, Place(file, line, 34)), (Reason.BAD_ATOM, Place(file, line, 50))}
+    assert found == {
+        (Reason.UNKNOWN_NAME, Place(file, line, 18)),
+        (Reason.BAD_ATOM, Place(file, line, 34)),
+        (Reason.BAD_ATOM, Place(file, line, 50)),
+    }
 
 
 def test_packages_missing_in_all_repositories_are_reported(world: World) -> None:

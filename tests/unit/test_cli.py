@@ -458,3 +458,13 @@ def test_a_project_of_many_stages(cli: Callable[..., Said], project: Path) -> No
     nodes = json.loads(cli("plan", "--json").out)["nodes"]
     assert len(nodes) == 500
     assert len({row["key"] for row in nodes}) == 500
+
+
+def test_kinds_as_json(cli: Callable[..., Said]) -> None:
+    rows = {row["kind"]: row for row in json.loads(cli("kinds", "--json").out)}
+    assert {"stage4", "mirror", "boots", "release"} <= rows.keys()
+    assert rows["stage4"]["table"] == "stages"
+    (row,) = json.loads(cli("kinds", "stage4", "--json").out)
+    assert row == rows["stage4"]
+    assert row["settings"][0]["name"] == "root"
+    assert all(item.keys() == {"name", "default", "text"} for item in row["settings"])

@@ -67,7 +67,7 @@ def test_the_local_file_has_tables_that_change_no_result(small: Small) -> None:
         (["--set", "version=7 8"], "", "version"),
         ([], "[stages.new]\n", "'stages' is not allowed in stagewright.local.toml"),
         ([], "[project]\nname = 'x'\n", "'project' is not allowed"),
-        ([], "[variables]\nhost = 1\n", "'host' must be a string"),
+        ([], "[variables]\nhost = 1\n", "host: must be a text (found the number 1)"),
         ([], "[variables]\nhst = 'x'\n", f"{LOCAL}:2:"),
         ([], "[limits]\ntimeout = 'x'\n", f"{LOCAL}:2:"),
         ([], "[limits\n", f"{LOCAL}:1"),

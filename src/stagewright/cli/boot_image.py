@@ -68,7 +68,7 @@ def _image_of(session: Session, word: str) -> tuple[str, Path]:
     Raises: NOT_BUILT. USAGE if its result is neither an image nor a set for network boot.
     """
     entries = session.project.entries
-    (target,) = session.check([word])[:1]
+    (target,) = session.check([word], keys=False)[:1]
     entry = entries["stages"].get(target)
     if entry and getattr(entry.model, "yields", None) is not Yields.LAYER:
         result = session.result(target)

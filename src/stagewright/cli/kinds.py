@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import click
 
 from stagewright.cli.complete import complete_kinds
@@ -26,7 +29,8 @@ _COMMON = {"limits", *(f"limits.{name}" for name in NodeLimits.model_fields)}
 @click.command(name="kinds")
 @click.argument("kind", required=False, shell_complete=complete_kinds)
 @click.option("--markdown", is_flag=True, help="Print the settings of all kinds in Markdown (docs/kinds.md).")
-def command(kind: str | None, markdown: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print the kinds, or one of them, with all settings as JSON.")
+def command(kind: str | None, markdown: bool, as_json: bool) -> None:
     """List all kinds of entries, or describe one.
 
     With a KIND, its settings are listed, with their defaults.
@@ -37,6 +41,9 @@ def command(kind: str | None, markdown: bool) -> None:
     """
     if markdown:
         document(reference())
+    elif as_json:
+        models = [_model(kind)] if kind else [model for table in _WRITTEN for model in kinds()[table].values()]
+        document(json.dumps([_as_data(model) for model in models], indent=2) + "\n")
     elif kind:
         _settings(kind)
     else:
@@ -80,11 +87,21 @@ def _code(default: str) -> str:
     return default if default in ("required", "none", "") else f"`{default}`"
 
 
-def _settings(kind: str) -> None:
+def _model(kind: str) -> type[Stage]:
     known = {name: model for name, model in by_kind().items() if model.table}
     if kind not in known:
         raise StagewrightError(Reason.UNKNOWN_KIND, f"unknown kind {kind!r}", hint=nearest(kind, known))
-    model: type[Stage] = known[kind]
+    return known[kind]
+
+
+def _as_data(model: type[Stage]) -> dict[str, Any]:
+    """Return a kind with its settings for programs; ``default`` is as a project file has it, or "required"."""
+    items = [{"name": item.name, "default": item.default, "text": item.text} for item in settings(model)]
+    return {"kind": model.kind, "table": model.table, "summary": summary(model), "settings": items}
+
+
+def _settings(kind: str) -> None:
+    model = _model(kind)
     print(f"{kind}: {summary(model)}{_origin(kind)}\n")
     for item in settings(model):
         note = item.default if item.default in ("required", "") else f"default {item.default}"

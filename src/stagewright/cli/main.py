@@ -145,11 +145,21 @@ def run(arguments: list[str] | None = None) -> int:
     """Run the command and return its exit code. User errors show no traceback, defects always do."""
     prepare_streams()
     code = _run(arguments)
+    if problem := _output_error():
+        show_error(problem)
+        code = problem.reason.exit
+    return code
+
+
+def _output_error() -> StagewrightError | None:
+    """Write the rest of the output. Return the error if it cannot be written; then the rest is discarded."""
     try:
         flush_output()
     except OSError as error:
-        code = _failed(error)
-    return code
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        what = f"standard output cannot be written ({error.strerror})"
+        return StagewrightError(Reason.DISK_FULL, what, hint="write it to a disk with free space")
+    return None
 
 
 def _run(arguments: list[str] | None) -> int:
@@ -169,7 +179,7 @@ def _run(arguments: list[str] | None) -> int:
     except SystemExit as error:  # click's answer to a reader of a help page that is gone
         return Exit.OK if is_abandoned(sys.stdout) else int(error.code or 0)
     except Exception as error:  # noqa: BLE001  shown in full
-        return _failed(error)
+        return _failed(error, arguments)
     return int(result) if isinstance(result, int) else Exit.OK
 
 
@@ -183,12 +193,15 @@ def _show_usage_error(error: click.ClickException) -> None:
         show_error(usage_error(error))
 
 
-def _failed(error: Exception) -> Exit:
-    """Show an unexpected exception, and return its exit code: a full or broken disk, or a defect."""
+def _failed(error: Exception, arguments: list[str] | None) -> Exit:
+    """Show an unexpected exception, and return its exit code: a full disk, a path of the user, or a defect."""
     if isinstance(error, OSError):
+        from stagewright.cli.usage import path_error
         from stagewright.engine.worker import disk_error
 
-        if problem := disk_error(error):
+        output = None if error.filename else _output_error()
+        words = sys.argv[1:] if arguments is None else arguments
+        if problem := output or disk_error(error) or path_error(error, words):
             show_error(problem)
             return problem.reason.exit
     note("".join(traceback.format_exception(error)))

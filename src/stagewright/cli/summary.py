@@ -45,7 +45,7 @@ def command(ctx: click.Context, targets: tuple[str, ...], *, everything: bool, a
     """
     session = session_of(ctx, reads_only=True)
     project = session.project
-    names = session.check(targets) if targets else ()
+    names = session.check(targets, keys=False) if targets else ()
     entries = {entry.name: entry for entry in project.all_entries()}
     found = {name: list(_settings(entries[name], project.folder)) for name in names if name in entries}
     if not targets:

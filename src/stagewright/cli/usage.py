@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
+from pathlib import Path
 
 import click
 
@@ -22,11 +24,33 @@ def usage_error(error: click.ClickException) -> StagewrightError:
     return StagewrightError(Reason.USAGE, message, hint=hint)
 
 
+def path_error(error: OSError, words: Iterable[str]) -> StagewrightError | None:
+    """Return the error for a path of the command line that the system refuses, or a current folder that is gone.
+
+    All other paths are Stagewright's own: their errors are defects.
+    """
+    try:
+        here = Path.cwd()
+    except FileNotFoundError:
+        return StagewrightError(Reason.USAGE, "the current folder was removed", hint="change to another folder")
+    if not error.filename:
+        return None
+    refused = here / os.path.normpath(os.fsdecode(error.filename))
+    for word in words:
+        text = word.partition("=")[2] if word.startswith("-") else word
+        named = here / os.path.normpath(text)
+        if text and (named == refused or named in refused.parents or named.parent == refused.parent != here):
+            return StagewrightError(Reason.USAGE, f"{word}: {error.strerror}", hint="name another path")
+    return None
+
+
 def _explained(error: click.ClickException, ctx: click.Context | None) -> tuple[str, str]:
     said = error.format_message().rstrip(".")
     match error:
         case click.NoSuchOption():
             return f"unknown option {error.option_name!r}", _close(error.option_name, _options(ctx))
+        case click.MissingParameter(param=click.Option()):
+            return f"{_name(error)} is missing", ""
         case click.MissingParameter():
             return f"{_name(error)} is missing", _written(error, ctx)
         case click.BadParameter():
@@ -55,9 +79,8 @@ def _bad_value(error: click.BadParameter, said: str) -> tuple[str, str]:
 def _name(error: click.BadParameter) -> str:
     if isinstance(error.param, click.Option):
         return max(error.param.opts, key=len)
-    return (error.param.make_metavar(error.ctx) if error.param and error.ctx else "") or str(
-        error.param_hint or "value"
-    )
+    shown = error.param.make_metavar(error.ctx) if error.param and error.ctx else ""
+    return shown.strip("[].") or str(error.param_hint or "value")
 
 
 def _written(error: click.MissingParameter, ctx: click.Context | None) -> str:

@@ -73,7 +73,7 @@ def command(
         found = verify(store_of(ctx), None, listener, keep=keep)
     else:
         session = session_of(ctx, listener)
-        session.check(targets)
+        session.check(targets, keys=False)
         found = session.verify(targets, keep=keep)
     if as_json:
         print(json.dumps(_data(found), indent=2))

@@ -32,7 +32,7 @@ def command(ctx: click.Context, target: str, *, keys: bool, as_json: bool) -> No
       stagewright why iso --keys            with the digests
     """
     session = session_of(ctx, Plain(sys.stderr), reads_only=True)
-    plan = session.plan(session.check([target]))
+    plan = session.plan(session.check([target], keys=False))
     if as_json:
         rows = [{"node": name, "reasons": reasons(step, plan, keys=keys)} for name, step in _built(plan)]
         print(json.dumps({"target": plan.targets[0], "nodes": rows}, indent=2))

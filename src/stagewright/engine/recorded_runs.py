@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stagewright.errors import Reason, StagewrightError, nearest
+from stagewright.errors import Reason, StagewrightError
 from stagewright.events import (
     Event,
     NodeFinished,
@@ -101,9 +101,8 @@ def find_run(store: Path, run: str) -> RecordedRun:
     file = store / "events" / f"{run}.jsonl"
     found = read_run(file) if "/" not in run and file.is_file() else None
     if found is None:
-        known = [path.stem for path in (store / "events").glob("*.jsonl")]
         what = f"{run!r} is not a run that the store {store} has recorded"
-        raise StagewrightError(Reason.UNKNOWN_NAME, what, hint=f"{nearest(run, known)}; stagewright history lists them")
+        raise StagewrightError(Reason.UNKNOWN_NAME, what, hint="stagewright history lists the runs")
     return found
 
 

@@ -148,9 +148,8 @@ def circles(edges: Mapping[str, set[str]]) -> Iterator[list[str]]:
 
 def cycle_error(path: list[str], place: Place | None) -> StagewrightError:
     """Return the error for stages that need each other, with the path of the cycle."""
-    return StagewrightError(
-        Reason.CYCLE,
-        f"these need each other: {' -> '.join(path)}",
-        place=place,
-        hint="change the input of one of them",
-    )
+    if len(path) == 2:
+        message, hint = f"{path[0]} needs itself", "name another one as its input"
+    else:
+        message, hint = f"these need each other: {' -> '.join(path)}", "change the input of one of them"
+    return StagewrightError(Reason.CYCLE, message, place=place, hint=hint)

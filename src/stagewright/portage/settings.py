@@ -6,10 +6,27 @@ from typing import Annotated
 
 from pydantic import Field
 
-from stagewright.project.fields import BinhostRef, FolderPath, RepoRef, Section
+from stagewright.project.fields import BinhostRef, FolderPath, Matching, RepoRef, Section
 
 MakeVariable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
+_USE = r"-?[A-Za-z0-9][A-Za-z0-9+_@-]*\*?|-\*"
+
+UseWord = Annotated[
+    str, Matching(_USE, "each flag as one text: flag, -flag or -*", lambda text: text[1:] if text[:1] == "+" else "")
+]
+"""A word of USE (PMS 3.1.4, portage(5)): Portage ignores a sign + with a warning."""
+
+KeywordWord = Annotated[
+    str,
+    Matching(r"[-~]?[A-Za-z0-9_][A-Za-z0-9_-]*|[-~]?\*|\*\*", "each keyword as one text: amd64, ~amd64 or **"),
+]
+"""A word of ACCEPT_KEYWORDS (PMS 3.1.7, portage(5))."""
+
+LicenseWord = Annotated[
+    str, Matching(r"-?@?[A-Za-z0-9_][A-Za-z0-9+_.-]*|-?\*", "each license as one text: MIT, @FREE, -@EULA or *")
+]
+"""A word of ACCEPT_LICENSE (PMS 3.1.8, make.conf(5))."""
 
 COMPILER_FLAGS = ("CFLAGS", "CXXFLAGS", "FCFLAGS", "FFLAGS")
 """The variables that take their value from COMMON_FLAGS, as in Gentoo's make.conf."""
@@ -24,11 +41,11 @@ class PortageSettings(Section):
     """The repositories that the stage sees (default: all of the project)."""
     confdir: list[FolderPath] = []
     """Folders that are merged in this order into /etc/portage (`portage_confdir` of Catalyst)."""
-    use: list[str] = []
+    use: list[UseWord] = []
     """USE flags. They override those of the profile and the confdirs."""
-    accept_keywords: list[str] = []
+    accept_keywords: list[KeywordWord] = []
     """ACCEPT_KEYWORDS."""
-    accept_license: list[str] = []
+    accept_license: list[LicenseWord] = []
     """ACCEPT_LICENSE."""
     install_mask: list[str] = []
     """INSTALL_MASK of make.conf(5): patterns of files that packages must not install, for example /usr/share/doc."""

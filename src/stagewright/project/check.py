@@ -6,8 +6,8 @@ import contextlib
 import ipaddress
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Set
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -39,7 +39,7 @@ class Unfinished:
 
 
 def check_entries(
-    entries: Mapping[str, Mapping[str, Entry]],
+    entries: dict[str, dict[str, Entry]],
     unfinished: Iterable[Unfinished],
     named: Named,
     files: FileLocations,
@@ -48,23 +48,25 @@ def check_entries(
 ) -> None:
     """Check names, references, files and cycles of all entries. Append errors to ``problems``.
 
-    Errors about missing files are appended to ``missing``.
+    Errors about missing files are appended to ``missing``. Settings whose reference has an error become doubtful.
     """
     _check_names(named, problems)
+    ambiguous = {name for name in named["seeds"] if name in named["stages"]}
     edges: dict[str, set[str]] = {}
     for table in entries.values():
-        for entry in table.values():
+        for entry in list(table.values()):
             references = marked(entry.model, Ref)
             own = f"{entry.table}.{entry.name}"
-            edges[own] = _check_references(own, references, entry.place, entries, named, problems)
+            edges[own], lost = _check_references(own, references, entry.place, entries, named, problems)
+            table[entry.name] = replace(entry, doubtful=entry.doubtful | lost)
             check_paths(marked(entry.model, ProjectFile), files, entry.place, missing)
     for one in unfinished:
         place, data = one.values.place, one.values.data
         references = marked_values(one.model, data, Ref)
         own = f"{one.table}.{one.name}"
-        edges[own] = _check_references(own, references, place, entries, named, problems)
+        edges[own], _ = _check_references(own, references, place, entries, named, problems)
         check_paths(marked_values(one.model, data, ProjectFile), files, place, missing)
-    _check_cycles(edges, named, problems)
+    _check_cycles(edges, ambiguous, named, problems)
 
 
 def doubtful_names(entry: Entry, project: Project) -> frozenset[str]:
@@ -216,9 +218,12 @@ def _check_references(
     entries: Mapping[str, Mapping[str, Entry]],
     named: Named,
     problems: Problems,
-) -> set[str]:
-    """Return the entries that an entry refers to, as TABLE.NAME, and append an error for each that is missing."""
-    found = set()
+) -> tuple[set[str], set[str]]:
+    """Check the references of an entry, and append an error for each that is wrong.
+
+    Return the entries that it refers to, as TABLE.NAME, and the names of settings with a wrong reference.
+    """
+    found, lost = set(), set()
     for path, mark, value in references:
         if value == UNKNOWN:
             continue
@@ -233,7 +238,9 @@ def _check_references(
                 message = f"{setting_name(path)}: must name a stage that makes {wanted} ({value!r} makes {made})"
                 hint = _of_yield(mark, entries)
                 problems.append(StagewrightError(Reason.INVALID_VALUE, message, place=place(path), hint=hint))
+                lost.add(str(path[0]))
             continue
+        lost.add(str(path[0]))
         known = [name for table in mark.tables for name in named[table] if f"{table}.{name}" != own]
         what = " or ".join(table[:-1] for table in mark.tables).replace("repo", "repository")
         message, hint = f"{setting_name(path)}: {what} {value!r} not found", nearest(value, known)
@@ -244,7 +251,7 @@ def _check_references(
         if not known:
             hint = f"add {article(what)}, and name it here" if other else f"add [{mark.tables[0]}.{value}]"
         problems.append(StagewrightError(Reason.UNKNOWN_NAME, message, place=place(path), hint=hint))
-    return found
+    return found, lost
 
 
 def check_paths(paths: Marked, files: FileLocations, place: Callable[[KeyPath], Place], problems: Problems) -> None:
@@ -267,6 +274,8 @@ def check_paths(paths: Marked, files: FileLocations, place: Callable[[KeyPath], 
 
 def _near_file(value: str, target: Path) -> str:
     """Return the hint for a file that does not exist: the file of its folder with the most similar name."""
+    if value.startswith("~") or "$" in value:
+        return "write a path in the project: ~ and variables of the shell have no meaning here"
     there: list[str] = []
     with contextlib.suppress(OSError):  # a folder that is missing, or that this user cannot read
         there = [str(Path(value).parent / found.name) for found in target.parent.iterdir()]
@@ -274,8 +283,10 @@ def _near_file(value: str, target: Path) -> str:
     return hint if hint.startswith("did you mean") else f"create {target}, or write another path"
 
 
-def _check_cycles(edges: Mapping[str, set[str]], named: Named, problems: Problems) -> None:
+def _check_cycles(edges: Mapping[str, set[str]], ambiguous: Set[str], named: Named, problems: Problems) -> None:
     for way in circles(edges):
         table, _, name = way[0].partition(".")
         names = [step.partition(".")[2] for step in way]
+        if not ambiguous.isdisjoint(names):
+            continue  # the seed of this name can be meant
         problems.append(cycle_error(names, named[table][name].place((), of_key=True)))

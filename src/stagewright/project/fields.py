@@ -148,6 +148,21 @@ class Matching:
         raise PydanticCustomError("matching", "invalid value {value}", facts)
 
 
+def check_pattern(text: str) -> str:
+    """Return a valid regular expression. Raises PydanticCustomError ``pattern`` with a hint for anything else."""
+    try:
+        re.compile(text)
+    except re.error as error:
+        hint = r"write \ before each of . ^ $ * + ? { } [ ] | ( ) that stands for itself, in single quotes: '\['"
+        facts = {"text": f'"{text}"', "problem": error.msg, "hint": hint}
+        raise PydanticCustomError("pattern", "invalid regular expression {text} ({problem})", facts) from None
+    return text
+
+
+Pattern = Annotated[str, AfterValidator(check_pattern)]
+"""A regular expression."""
+
+
 # Names and versions of the Package Manager Specification (PMS 8, sections 3.1, 3.2 and 8.3).
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9+_-]*"
 _CATEGORY = r"[A-Za-z0-9_][A-Za-z0-9+_.-]*"

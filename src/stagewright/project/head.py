@@ -30,7 +30,7 @@ def check_keys(head: Table, problems: Problems) -> bool:
     for key, value in head.data.items():
         if key in TopLevelTables.model_fields:
             continue
-        hint = hint_for_key(key, [*TopLevelTables.model_fields, *NAMED], None)
+        hint = hint_for_key(key, sorted({*TopLevelTables.model_fields, *NAMED}), None)
         if key in ProjectInfo.model_fields and not isinstance(value, dict):
             hint = "write it below [project]"
         unknown |= isinstance(value, dict)

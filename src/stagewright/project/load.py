@@ -5,13 +5,14 @@ The caller gives the models of all kinds, so this package depends on none of the
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from stagewright.errors import Place, ProblemsError, Reason, StagewrightError, nearest
+from stagewright.errors import Place, ProblemsError, Reason, StagewrightError, misspelt, nearest
 from stagewright.project import overrides
 from stagewright.project.binhost import Binhost
 from stagewright.project.channels import Channel
@@ -83,11 +84,11 @@ def find(start: Path) -> Path:
     for folder in [start, *start.parents]:
         if os.path.isfile(folder / FILE_NAME):  # noqa: PTH113  pathlib raises without permission to look
             return folder
-    raise StagewrightError(
-        Reason.NO_PROJECT,
-        f"{FILE_NAME} not found in {start} or its parent folders",
-        hint="change to a project folder, or name one with -C DIR",
-    )
+    hint = "change to a project folder, or name one with -C DIR; stagewright init starts a new project"
+    with contextlib.suppress(OSError):
+        near = misspelt(FILE_NAME, [path.name for path in start.iterdir() if path.is_file()])
+        hint = f"rename {start / near}" if near else hint
+    raise StagewrightError(Reason.NO_PROJECT, f"{FILE_NAME} not found in {start} or its parent folders", hint=hint)
 
 
 def load(
@@ -290,7 +291,7 @@ def _entries(
         found = validate(kinds[kind], replace(table, data=data), label, problems, OfKind(kind, others))
         places = {**found.rest.keys, **found.rest.places}
         if found.model:
-            entries[name] = Entry(name, table_name, kind, found.model, places, found.doubtful)
+            entries[name] = Entry(name, table_name, kind, found.model, places, found.unchecked)
         else:
             unfinished.append(Unfinished(name, table_name, kinds[kind], found.rest))
     return entries
@@ -322,6 +323,9 @@ def _kind(
         other = next((key for key in table.data if meant_key(hint_for_key(key, ["kind"], None)) == "kind"), None)
         place = table.place((other,) if other else (), of_key=True)
         hint = "did you mean 'kind'?" if other else f"add kind = one of {', '.join(sorted(kinds))}"
+        inner = next((key for key, value in table.data.items() if isinstance(value, dict) and "kind" in value), None)
+        if inner:
+            hint = f'a name with a dot needs quotes: [stages."{name}.{inner}"]'
         problems.append(StagewrightError(Reason.MISSING_KEY, f"stage {name} has no kind", place=place, hint=hint))
     else:
         place, hint = table.place(("kind",)), nearest(str(kind), kinds)

@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from stagewright.arch import Arch, host_machine
-from stagewright.errors import Place, StagewrightError
+from stagewright.errors import PROJECT_FILE, Place, StagewrightError
 from stagewright.graph.node import Yields
 from stagewright.project.binhost import Binhost
 from stagewright.project.channels import Channel
@@ -33,7 +33,7 @@ from stagewright.project.wording import nearest_word
 FORMAT = 1
 """Format of the project files that this version reads (docs/format-changelog.md)."""
 
-FILE_NAME = "stagewright.toml"
+FILE_NAME = PROJECT_FILE
 
 
 def _check_epoch(value: Any) -> Any:

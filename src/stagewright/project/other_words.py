@@ -20,6 +20,8 @@ _SETTINGS = {
     "portage_prefix": "confdir_prefix",
     "portage_overlay": "repos",
     "overlays": "repos",
+    "vars": "variables",
+    "var": "variables",
     "repository": "repos",
     "repositories": "repos",
     "binrepo_path": "binrepo",
@@ -100,6 +102,14 @@ _EDITS = {
     "readme": "put the file into a folder of `root_overlay`",
     "boot/kernel": "add a stage of kind livecd-stage2, which makes a kernel",
     "container": "add a stage of kind tarball, and import its file",
+    **dict.fromkeys(
+        ("package_use", "package.use", "package_keywords", "package.accept_keywords", "package_accept_keywords"),
+        'write it into a file such as portage/package.use of the project, with confdir = ["portage"]',
+    ),
+    **dict.fromkeys(
+        ("package_mask", "package.mask", "package_unmask", "package.unmask", "package_license", "package_env"),
+        'write it into a file such as portage/package.mask of the project, with confdir = ["portage"]',
+    ),
     "hooks": 'write script = "FILE"',
 }
 """Hints for keys that have no setting of the same meaning."""

@@ -15,6 +15,7 @@ from typing import Any
 from stagewright.errors import Place, Reason, StagewrightError, nearest
 from stagewright.project.source import Source, read
 from stagewright.project.tables import Problems, Table
+from stagewright.project.wording import describe_value
 
 LOCAL = "stagewright.local.toml"
 """Name of the file with the values of one user, which git ignores."""
@@ -79,7 +80,8 @@ def apply(head: Table, folder: Path, given: Overrides, problems: Problems) -> di
             _put(head, ("project" if name == VERSION else "variables"), name, override)
             used[name] = override
         else:
-            what = f"{override.origin}: this project has no variable {name!r}"
+            start = "" if override.place else f"{override.origin}: "
+            what = f"{start}this project has no variable {name!r}"
             hint = nearest(name, known)
             problems.append(StagewrightError(Reason.UNKNOWN_NAME, what, place=override.place, hint=hint))
     return used
@@ -113,7 +115,7 @@ def _of_file(head: Table, local: Source, problems: Problems) -> dict[str, Overri
 def _override(local: Source, path: tuple[str, ...], value: Any, problems: Problems) -> Override:
     place = local.place(path)
     if not isinstance(value, str):
-        what, hint = f"{path[-1]!r} must be a string", f'write {path[-1]} = "{value}"'
+        what, hint = f"{path[-1]}: must be a text (found {describe_value(value)})", f'write {path[-1]} = "{value}"'
         problems.append(StagewrightError(Reason.INVALID_VALUE, what, place=place, hint=hint))
     return Override(str(value), f"{local.file.name}:{place.line}", place)
 

@@ -131,7 +131,8 @@ def _syntax_error(file: Path, text: str, message: str) -> StagewrightError:
 
 def _first(file: Path, text: str, line: int) -> str:
     """Return where the last key or table of a line is defined first, as " (first at PLACE)", or ""."""
-    columns, content = _Columns(text.encode()), text.encode()
+    content = "\n".join(text.split("\n")[:line]).encode()  # the parser has accepted it: more lines can be anything
+    columns = _Columns(content)
     first: dict[KeyPath, Place] = {}
     again = ""
     for path, key, _ in _positions(content):
@@ -173,7 +174,9 @@ def _positions(content: bytes) -> Iterator[tuple[KeyPath, Syntax, Syntax]]:
         if item.type == "pair":
             yield from _pair(item, ())
         elif item.type in ("table", "table_array_element"):
-            head = next(child for child in item.named_children if child.type != "comment")
+            head = next((child for child in item.named_children if child.type != "comment"), None)
+            if head is None:  # in a file that is not TOML
+                continue
             path = _resolve(_names(head), counts)
             for length in range(1, len(path) + 1):
                 yield path[:length], head, head
@@ -197,7 +200,10 @@ def _resolve(names: list[str], counts: dict[KeyPath, int]) -> KeyPath:
 
 
 def _pair(pair: Syntax, prefix: KeyPath) -> Iterator[tuple[KeyPath, Syntax, Syntax]]:
-    key, value = [child for child in pair.named_children if child.type != "comment"][:2]
+    children = [child for child in pair.named_children if child.type != "comment"]
+    if len(children) < 2:  # in a file that is not TOML
+        return
+    key, value = children[:2]
     path = (*prefix, *_names(key))
     for length in range(len(prefix) + 1, len(path) + 1):
         yield path[:length], key, value

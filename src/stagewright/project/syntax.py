@@ -12,6 +12,10 @@ _UNQUOTED = re.compile(r"[A-Za-z/~.@$*<>=][^\"'\[\]{},=#]*")
 _SWITCHES = {"True": "true", "False": "false", "yes": "true", "no": "false", "Yes": "true", "No": "false"}
 
 
+_NOTHING = ("null", "Null", "NULL", "None", "none", "nil", "undefined")
+_CURLY = "\u201c\u201d\u201e\u2018\u2019\u201a\u00ab\u00bb`"
+
+
 def explain(prose: str, line: str, column: int, first: str) -> tuple[Reason, str, str]:
     """Return reason, message and hint for the message of a parser. ``first`` says where a name is defined first."""
     lower = prose.lower()
@@ -24,10 +28,24 @@ def explain(prose: str, line: str, column: int, first: str) -> tuple[Reason, str
     return Reason.SYNTAX, message, hint
 
 
+_INLINE = ("a table in braces is not complete", "write it in one line: { key = value, key = value }")
+
+_NOT_TOML = (
+    (
+        r"<<<<<<<|=======|>>>>>>>",
+        "a merge conflict is not resolved",
+        "keep one version, without the lines <<<, === and >>>",
+    ),
+    (r"\s*\{", "the file is not TOML (found JSON)", "write [NAME], and key = value below it"),
+    (rf"\s*{_KEY}\s*:\s*$", "the file is not TOML (found YAML)", "write [NAME], and key = value below it"),
+    (r"\s*//|\s*;|\s*--", "not a comment of TOML", "begin comments with #"),
+)
+"""Patterns for lines of other formats, with messages and hints."""
+
 _MESSAGES = (
     (r"unterminated string|illegal character.*\\n", "a text has no closing quote", 'write " at the end of the text'),
     ("unclosed array", "a list is not complete", "write a comma between the items, and ] at the end"),
-    ("inline table", "a table in braces is not complete", "write it in one line: { key = value, key = value }"),
+    ("inline table", *_INLINE),
     (
         "table declaration",
         "the name of a table is not complete",
@@ -47,6 +65,10 @@ _MESSAGES = (
 def _syntax(prose: str, lower: str, line: str, column: int) -> tuple[str, str]:
     """Return message and hint for every error except a name that is defined twice."""
     pair = _PAIR.match(line)
+    if other := next(((text, hint) for pattern, text, hint in _NOT_TOML if re.match(pattern, line)), None):
+        return other
+    if pair and lower == "invalid value" and column <= pair.start("value"):
+        return "a list is not complete", "write a comma between the items, and ] at the end"
     if pair and lower == "invalid value":
         return _invalid_value(pair["key"], pair["value"].strip(), line[column - 1 :])
     if "expected '='" in lower:
@@ -55,6 +77,8 @@ def _syntax(prose: str, lower: str, line: str, column: int) -> tuple[str, str]:
         rest = line[column - 1 :].strip()
         hint = "write each key in a separate line" if "=" in rest else f"remove it, or write # before it: # {rest}"
         return f"text after the end of the value (found {rest!r})", hint
+    if "initial character for a key" in lower and re.search(r"\{[^}]*$", line[: column - 1]):
+        return _INLINE
     found = next(((text, hint) for pattern, text, hint in _MESSAGES if re.search(pattern, lower)), None)
     return found or (prose[:1].lower() + prose[1:], "see toml.io/en/v1.0.0 for the syntax")
 
@@ -64,6 +88,13 @@ def _invalid_value(key: str, value: str, rest: str) -> tuple[str, str]:
     word = re.split(r"[,\]}#\s]", rest, maxsplit=1)[0]
     if not value:
         return f"{key} has no value", f'write {key} = "..."'
+    if word in _NOTHING:
+        return f"{key}: unknown value {word}", "remove the line: TOML has no word for nothing"
+    if rest.startswith("="):
+        return f"{key} is followed by two equals signs", "write one"
+    if rest[:1] in _CURLY:
+        text = rest.strip("".join(_CURLY) + " ")
+        return f"{key}: a text in other quotes (found {rest.strip()})", f'write it in straight quotes: {key} = "{text}"'
     if word in _SWITCHES:
         return f"{key}: unknown value {word}", f"write {_SWITCHES[word]}"
     if re.match(r"[0-9.]+[A-Za-z%]", word) or _UNQUOTED.match(rest):

@@ -32,6 +32,9 @@ INHERITED = "..."
 NO_VARIABLE = "variable "
 """Start of the message for a variable that does not exist. Other errors of the same value are its consequences."""
 
+_MOST_KEYS = 8
+"""Most keys that a message lists."""
+
 _VARIABLE = re.compile(r"\{\{|\}\}|(?<!\$)\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
@@ -156,14 +159,22 @@ def _with_right_names(source: Source, known: Collection[str], problems: Problems
 
 def _entries(source: Source, name: str, problems: Problems) -> Iterator[tuple[str, Table]]:
     tables = source.data.get(name, {})
+    example = f"write [{name}.NAME]"
+    if not isinstance(tables, dict):
+        place = source.place((name,), of_key=True)
+        message = f"{name}: must be a table of entries"
+        problems.append(StagewrightError(Reason.INVALID_VALUE, message, place=place, hint=example))
+        return
+    plain = [key for key, data in tables.items() if not isinstance(data, dict)]
+    if plain:
+        place = source.place((name, plain[0]), of_key=True)
+        message = f"{name}: must contain entries only (found {', '.join(plain[:_MOST_KEYS])})"
+        hint = f"{example} above the settings of an entry"
+        problems.append(StagewrightError(Reason.INVALID_VALUE, message, place=place, hint=hint))
     values, keys = _by_entry(source.values, name), _by_entry(source.keys, name)
-    for key, data in (tables if isinstance(tables, dict) else {name: tables}).items():
-        if not isinstance(tables, dict) or not isinstance(data, dict):
-            place = source.place((name, key) if isinstance(tables, dict) else (name,), of_key=True)
-            hint = f"write it as [{name}.NAME]"
-            problems.append(StagewrightError(Reason.INVALID_VALUE, f"{key!r} must be a table", place=place, hint=hint))
-            continue
-        yield key, Table(data, values.get(key, {}), keys.get(key, {}))
+    for key, data in tables.items():
+        if isinstance(data, dict):
+            yield key, Table(data, values.get(key, {}), keys.get(key, {}))
 
 
 def _by_entry(places: Mapping[KeyPath, Place], table: str) -> dict[str | int, dict[KeyPath, Place]]:

@@ -69,7 +69,7 @@ def copy_template(name: str, folder: Path, project: str) -> list[str]:
     Raises ``USAGE`` if the folder has one of the files already: nothing is overwritten.
     """
     source = FOLDER / name
-    files = list(files_of(source))
+    files = [PROJECT_FILE, *(file for file in files_of(source) if file != PROJECT_FILE)]
     if there := [file for file in files if (folder / file).exists() or (folder / file).is_symlink()]:
         raise StagewrightError(
             Reason.USAGE, f"{there[0]} exists already", place=Place(folder), hint="give a new or an empty folder"

@@ -18,7 +18,7 @@ from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.given import markers
 from stagewright.project import toml
 from stagewright.project.describe import docstrings
-from stagewright.project.fields import UNKNOWN, Ref, Section, section_of, text_lists
+from stagewright.project.fields import UNKNOWN, Matching, Ref, Section, section_of, text_lists
 from stagewright.project.other_words import OfKind, hint_for_key, meant_key
 from stagewright.project.source import KeyPath, setting_name
 from stagewright.project.tables import Problems, Table
@@ -40,6 +40,15 @@ class Validated(Generic[Model]):
     model: Model | None
     rest: Table
     left_out: frozenset[KeyPath] = frozenset()
+
+    @property
+    def unchecked(self) -> frozenset[str]:
+        """Names of the settings that are left out as a whole, and of those around them, for checks of the project.
+
+        A list without some of its items is still checked: that finds mistakes in the others.
+        """
+        whole = (path for path in self.left_out if not isinstance(path[-1], int))
+        return frozenset(str(step) for path in whole for step in path if isinstance(step, str))
 
     @property
     def doubtful(self) -> frozenset[str]:
@@ -183,7 +192,7 @@ def _wrong_type(model: type[Section], table: Table, path: KeyPath, details: list
     expected = [detail.expected for detail in details]
     section = _section(model, path)
     value = details[0].data["input"]
-    keys = _text_keys(section, isinstance(value, list)) if section else []
+    keys = (_text_keys(section, isinstance(value, list)) or _keys(section)) if section else []
     names = [value] if isinstance(value, str) else value
     if (
         section
@@ -195,7 +204,20 @@ def _wrong_type(model: type[Section], table: Table, path: KeyPath, details: list
         message, _ = wrong_type(setting_name(path), value, expected)
     else:
         message, hint = wrong_type(setting_name(path), value, expected, keys)
+        if isinstance(path[-1], int) and hint.startswith(f"write {path[-2]} = {{"):
+            hint = f"write it as a table: {hint.partition(' = ')[2]}"
+        form = _matching(model, path)
+        if form and isinstance(value, (int, float)) and not re.fullmatch(form.pattern, str(value)):
+            hint = f"write {form.what}"
     return _Found(path, StagewrightError(Reason.INVALID_VALUE, message, place=table.place(path), hint=hint))
+
+
+def _matching(model: type[Section], path: KeyPath) -> Matching | None:
+    """Return the form that the text at a path must have, if its type says it."""
+    section = _section(model, path[:-1])
+    fields = {info.alias or name: info for name, info in section.model_fields.items()} if section else {}
+    info = fields.get(str(path[-1]))
+    return next(iter(markers(info.annotation, info.metadata, Matching)), None) if info else None
 
 
 def _found(

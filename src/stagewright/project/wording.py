@@ -99,11 +99,10 @@ def _remedy(name: str, value: Any, expected: Sequence[str], table: Sequence[str]
     if "true or false" in expected:
         return f"write {start}{_SWITCHES.get(text.lower(), 'true')}, without quotes"
     if "a table" in expected:
-        item = f"[{_shown(value[0])}]" if isinstance(value, list) and value else _shown(value)
-        inner = f"{table[0]} = {item}" if table else 'name = "value"'
-        return f"write {start}{{ {inner} }}"
-    if "a list" in expected and not isinstance(value, dict):
-        return f"write {start}[{_shown(value)}]" if isinstance(value, str) else f'write {start}["..."]'
+        return f"write {start}{{ {_inner(value, table)} }}"
+    if "a list" in expected:
+        items = ", ".join(map(_quoted, value)) if isinstance(value, dict) else _shown(value)
+        return f"write {start}[{items}]" if isinstance(value, (str, dict)) else f'write {start}["..."]'
     if "a whole number" in expected or "a number" in expected:
         number = re.fullmatch(r"-?\d+(\.\d+)?", text)
         return f"write {start}{text}, without quotes" if number else f"write {start}1, without quotes"
@@ -113,7 +112,20 @@ def _remedy(name: str, value: Any, expected: Sequence[str], table: Sequence[str]
         return f"write one text, without brackets: {start}{_shown(value[0]) if len(value) == 1 else chr(34) * 2}"
     if isinstance(value, dict):
         return f'write {start}"..."'
+    if isinstance(value, float):  # 1.10 is the number 1.1
+        return "write it in quotes"
     return f'write it in quotes: {start}"{_shown(value)}"'
+
+
+def _inner(value: Any, table: Sequence[str]) -> str:
+    """Return a table without its braces that holds a value, of which ``table`` are the keys."""
+    pairs = [str(item).partition("=") for item in value] if isinstance(value, list) else []
+    if pairs and all(separator for _, separator, _ in pairs):
+        return ", ".join(f"{toml.key(name)} = {_quoted(text)}" for name, _, text in pairs)
+    if not table:
+        return 'name = "value"'
+    item = f"[{_shown(value[0])}]" if isinstance(value, list) and value else _shown(value)
+    return f"{table[0]} = {item if isinstance(value, (str, list)) else '...'}"
 
 
 def other_error(name: str, value: Any, detail: Mapping[str, Any]) -> tuple[str, str]:

@@ -62,13 +62,20 @@ def _check_public_key(value: str) -> str:
 PublicKeys = Annotated[str, AfterValidator(_check_public_key), ProjectFile(folder=False, inline=PUBLIC_KEY.pattern)]
 """A public SSH key, such as ``ssh-ed25519 AAAA... larry``, or the path of a file with public keys."""
 
-AccountName = Annotated[str, Matching(r"[a-z_][a-z0-9_-]{0,30}\$?", "lower-case letters, digits, _ and -")]
+_ACCOUNT = r"[a-z_][a-z0-9_-]{0,30}\$?"
+
+AccountName = Annotated[str, Matching(_ACCOUNT, "lower-case letters, digits, _ and -")]
 """The name of a user or a group, as useradd(8) accepts it."""
+
+_OneOfGroups = Annotated[str, Matching(_ACCOUNT, 'each group as one text: ["wheel", "audio"]')]
 
 Number = Annotated[int, Field(ge=0, le=4294967293)]
 """A uid or gid. The kernel reserves the two highest numbers."""
 
 _Path = Annotated[str, Matching(r"/[^:\n]*", "a whole path, such as /home/larry")]
+_Shell = Annotated[
+    str, Matching(r"/[^:\n]*", "a whole path, such as /bin/bash", lambda text: f"/bin/{text}" if text.isalnum() else "")
+]
 _Comment = Annotated[str, Matching(r"[^:\n]*", "one line without a colon")]
 
 
@@ -88,13 +95,13 @@ class User(Section):
     """The number (default: the first free one)."""
     group: AccountName | None = None
     """The primary group, which must exist (default: a group with the name of the user, created if missing)."""
-    groups: list[AccountName] = []
+    groups: list[_OneOfGroups] = []
     """Other groups of the user: groups of this project or of the root."""
     comment: _Comment | None = None
     """The full name, or the purpose of the user."""
     home: _Path | None = None
     """The home folder (default: `/home/NAME`). It is a copy of /etc/skel with mode 0700."""
-    shell: _Path | None = None
+    shell: _Shell | None = None
     """The login shell (default: /bin/bash or /bin/sh; nologin for system users)."""
     password: Password | None = None
     """A crypt(5) hash; or `locked` (default for new users), or `empty` for live systems. Never plain text.

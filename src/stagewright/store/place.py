@@ -25,13 +25,16 @@ def disk_full(message: str, detail: str = "") -> StagewrightError:
 
 
 def cannot_open(error: OSError, store: Path) -> StagewrightError | None:
-    """Return the error for a store whose disk is full, or whose path has a file in the way; None for others."""
+    """Return the error for a store whose disk is full, or whose path cannot be a folder; None for others."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         message, hint = f"the disk of the store {store} is full", "free space there, or use --store FOLDER"
         return StagewrightError(Reason.DISK_FULL, message, hint=hint)
     if error.errno in (errno.ENOTDIR, errno.EEXIST):
         found = next((one for one in (store, *store.parents) if one.exists() and not one.is_dir()), store)
         message = f"the store {store} is not a folder (found a file at {found})"
+        return StagewrightError(Reason.STORE_FAILED, message, hint="use --store FOLDER")
+    if error.errno in (errno.ENOENT, errno.ELOOP, errno.ENAMETOOLONG):
+        message = f"the store {store} cannot be created ({os.strerror(error.errno)})"
         return StagewrightError(Reason.STORE_FAILED, message, hint="use --store FOLDER")
     return None
 

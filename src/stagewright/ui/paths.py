@@ -6,8 +6,7 @@ import os
 import re
 from pathlib import Path
 
-from stagewright.errors import Place, StagewrightError
-from stagewright.project.model import FILE_NAME
+from stagewright.errors import PROJECT_FILE, Place, StagewrightError
 
 
 def with_short_paths(error: StagewrightError) -> StagewrightError:
@@ -33,7 +32,7 @@ def with_short_paths(error: StagewrightError) -> StagewrightError:
 def _project(folder: Path) -> Path | None:
     """Return the nearest folder with a project file, from an absolute folder upwards."""
     folders = [folder, *folder.parents] if folder.is_absolute() else []
-    return next((one for one in folders if os.path.isfile(one / FILE_NAME)), None)  # noqa: PTH113  never raises
+    return next((one for one in folders if os.path.isfile(one / PROJECT_FILE)), None)  # noqa: PTH113  never raises
 
 
 def _shortened(text: str, project: Path, here: Path) -> str:

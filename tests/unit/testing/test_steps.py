@@ -75,7 +75,7 @@ def test_every_verb_can_be_written(tmp_path: Path) -> None:
     ("step", "message", "column"),
     [
         ('{ wiat = "x" }', "unknown key", 3),
-        ('{ wait = "x", run = "y" }', "exactly one verb (found wait and run)", 1),
+        ('{ wait = "x", run = "y" }', "exactly one verb (found run and wait)", 1),
         ("{ timeout = 3 }", "exactly one verb (found none)", 1),
         ('{ wait = "(" }', "invalid regular expression", 10),
         ('{ run = "x", expect = "[" }', "invalid regular expression", 23),

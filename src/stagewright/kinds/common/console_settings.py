@@ -13,7 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.given import NotInKey
-from stagewright.project.fields import ByValue, Matching, Section
+from stagewright.project.fields import ByValue, Matching, Section, check_pattern
 from stagewright.project.model import Project
 from stagewright.project.source import KeyPath
 from stagewright.vm.failures import Failure
@@ -24,12 +24,7 @@ OUTDATED = datetime.timedelta(days=365)
 
 def _pattern(text: str) -> str:
     """Check the pattern of a line. Raises PydanticCustomError if it is invalid or matches every line."""
-    try:
-        compiled = re.compile(text, re.MULTILINE)
-    except re.error as error:
-        facts = {"text": repr(text), "problem": str(error)}
-        raise PydanticCustomError("pattern", "invalid regular expression {text}: {problem}", facts) from error
-    if compiled.search(""):
+    if re.compile(check_pattern(text), re.MULTILINE).search(""):
         facts = {"text": repr(text), "hint": "write a part of the line"}
         raise PydanticCustomError("pattern", "the regular expression {text} matches every line", facts)
     return text

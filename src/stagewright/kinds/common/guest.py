@@ -23,7 +23,7 @@ from stagewright.kinds.common.facts import Facts
 from stagewright.kinds.common.tools import QEMU, QEMU_ARM64, Tool
 from stagewright.kinds.common.work import Built, Work
 from stagewright.project.amounts import MEBIBYTES, SECONDS
-from stagewright.project.fields import FilePath, NodeRef, Section, marked
+from stagewright.project.fields import FilePath, NodeRef, Pattern, Section, marked
 from stagewright.project.model import Project
 from stagewright.project.source import KeyPath
 from stagewright.testing.boot import BootRun
@@ -49,7 +49,7 @@ class Command(Section):
 
     run: str
     """The command line."""
-    expect: str = ""
+    expect: Pattern = ""
     """A regular expression that the output must contain."""
     status: int = 0
     """The required exit status."""
@@ -153,7 +153,7 @@ def is_result(path: PurePath) -> bool:
 class GuestTest(ScriptedTest):
     """Base of tests that start one system and use its console."""
 
-    expect: list[str] = []
+    expect: list[Pattern] = []
     """Regular expressions that the console must show, in this order. `steps` and `script` come after the commands."""
     login: LoginSettings | None = None
     """The user to log in on the console."""

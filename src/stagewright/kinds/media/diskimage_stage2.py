@@ -56,14 +56,15 @@ from stagewright.root.init_program import without_init
 from stagewright.root.requirements import raise_if_missing
 from stagewright.root.root import Root
 from stagewright.root.sourced import IDENTIFIERS, values_of
-from stagewright.units import parse_size
+from stagewright.units import parse_size, size_hint
 
 FSTAB, CRYPTTAB = "/etc/fstab", "/etc/crypttab"
 _LOADERS = (Loader.SYSTEMD_BOOT, Loader.GRUB, Loader.GRUB_HYBRID, Loader.UKI)
 _AUTO = "auto"
 
 DiskSize = Annotated[
-    str, Matching(rf"[0-9]+(\.[0-9]+)?[KMGT]?|{_AUTO}", "a number of bytes, one with K, M, G or T, or auto")
+    str,
+    Matching(rf"[0-9]+(\.[0-9]+)?[KMGT]?|{_AUTO}", "a number of bytes, one with K, M, G or T, or auto", size_hint),
 ]
 """The size of a disk, or `auto`."""
 

@@ -97,7 +97,7 @@ def test_settings_are_replaced_in_texts_after_all_files_are_read(tmp_path: Path)
 
 
 @pytest.mark.parametrize("text", ["%(nothing)s", "100%"])
-def test_a_percent_sign_that_is_no_reference_is_an_error_at_its_place(tmp_path: Path, text: str) -> None:
+def test_a_percent_sign_without_a_setting_is_an_error_at_its_place(tmp_path: Path, text: str) -> None:
     _, problems = config(tmp_path, f'repo_name = "gentoo"\ndistdir = "{text}"\n')
     assert [(item.reason, item.place.line, item.place.column) for item in problems if item.place] == [
         (Reason.INVALID_VALUE, 2, 11)

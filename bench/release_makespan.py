@@ -2,7 +2,7 @@
 
 It writes a table in docs/farm.md: for the specs of each configuration of catalyst-auto in a checkout of gentoo/releng,
 and for all of them as one build. The order is that of a run (engine/makespan.py). It is compared with the best of
-hundreds of other list schedules, and with catalyst-auto, which builds one spec at a time on a machine of its own.
+hundreds of other list schedules, and with catalyst-auto, which builds one spec at a time on a single machine.
 The times of the specs are drawn, not measured: hours by target, with a spread by architecture and spec.
 """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from stagewright.kinds.seeds.bootstrap import BootstrapSeed
 from stagewright.root.network import Service
 from stagewright.seeds.apt import lines_of, local_files, local_services, renamed
 
@@ -12,6 +13,10 @@ Acquire::https::CAInfo "{folder}/ca.pem";
 Acquire::cdrom::mount "/media/none/";
 Acquire::Retries "3";
 """
+
+
+def test_a_bootstrap_seed_has_what_portage_needs_by_default() -> None:
+    assert {"gcc", "libc6-dev", "make", "patch", "xz-utils"} < set(BootstrapSeed(bootstrap="debian").packages)
 
 
 def test_services_and_files_of_package_sources(tmp_path: Path) -> None:

@@ -252,11 +252,15 @@ def test_a_store_that_may_not_be_written(there: bool) -> None:
 @needs_root
 def test_a_store_on_a_read_only_disk(store: Store) -> None:
     program = "import sys; from pathlib import Path; from stagewright.store.store import Store; from stagewright.errors"
-    program += " import StagewrightError\ntry: Store(Path(sys.argv[1]))\nexcept StagewrightError as e: print(e.reason)"
+    program += (
+        " import StagewrightError\ntry: Store(Path(sys.argv[1]))\nexcept StagewrightError as e: print(e.reason, e)"
+    )
     mounts = 'mount --bind "$1" "$1" && mount -o remount,ro,bind "$1" && exec "$2" -c "$3" "$1"'
     words = ["unshare", "--mount", "sh", "-c", mounts, "sh", str(store.path), sys.executable, program]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert done.stdout == "not-root\n", done.stderr
+    assert done.stdout.startswith(f"not-root cannot write to the store {store.path} (Read-only file system)\n"), (
+        done.stderr
+    )
 
 
 # collection

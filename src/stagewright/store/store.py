@@ -107,9 +107,9 @@ class Store:
                 raise problem from error
             if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
                 raise
-            raise StagewrightError(
-                Reason.NOT_ROOT, f"cannot write to the store {self.path}", hint="run as root, or use --store FOLDER"
-            ) from error
+            why = f"cannot write to the store {self.path}"
+            hint = "use --store FOLDER" if os.geteuid() == 0 else "run as root, or use --store FOLDER"
+            raise StagewrightError(Reason.NOT_ROOT, f"{why} ({os.strerror(error.errno)})", hint=hint) from error
 
     def _open(self) -> None:
         stamp = self.path / "format"
@@ -121,7 +121,8 @@ class Store:
         elif (found := stamp.read_text(encoding="utf-8").strip()) != FORMAT:
             raise self.unsupported(found)
         elif not os.access(self.path / "work", os.W_OK, effective_ids=True):
-            raise PermissionError(errno.EACCES, "not writable", str(self.path))
+            is_read_only = os.statvfs(self.path).f_flag & os.ST_RDONLY
+            raise OSError(errno.EROFS if is_read_only else errno.EACCES, "not writable", str(self.path))
         elif (owner := stamp.stat().st_uid) != (ids.INVOKER if ids.is_private() else os.geteuid()):
             raise StagewrightError(
                 Reason.NOT_ROOT,

@@ -328,6 +328,7 @@ def test_a_root_that_is_too_large_is_refused(built: Built) -> None:
 
 def test_a_failing_script_is_reported(built: Built) -> None:
     assert "this is why" in built.error("failing-script")
+    assert "script failing: exit code" in built.error("failing-script")
 
 
 def test_missing_modules_for_the_kernel_are_reported(built: Built) -> None:

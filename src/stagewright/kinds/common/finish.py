@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from stagewright.errors import Reason, StagewrightError
 from stagewright.kinds.common.context import StageContext
 from stagewright.kinds.common.facts import LayerFacts
 from stagewright.kinds.common.work import Work
@@ -103,4 +104,11 @@ def _run_script(script: Path, root: Root, *, network: bool) -> None:
         first = stream.readline().decode(errors="replace")
     # The kernel reads the line like this, execve(2), but only for executable files.
     interpreter = first[2:].strip().split(maxsplit=1) if first.startswith("#!") else ["/bin/sh"]
-    root.run(*interpreter, inner, binds=[Bind(script, inner)], network=network)
+    try:
+        root.run(*interpreter, inner, binds=[Bind(script, inner)], network=network)
+    except StagewrightError as error:
+        if error.reason is not Reason.COMMAND_FAILED:
+            raise
+        # The name of the interpreter says little.
+        message = f"script {script.name}: {error.message.partition(': ')[2] or error.message}"
+        raise StagewrightError(error.reason, message, hint=error.hint, detail=error.detail) from error

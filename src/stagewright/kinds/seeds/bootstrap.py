@@ -28,6 +28,9 @@ from stagewright.seeds.apt import codename
 from stagewright.seeds.debian import DebianRequest, bootstrap, resolve_packages
 
 DebianPackage = Annotated[str, Matching(r"[a-z0-9][a-z0-9+.-]+", "the name of a Debian package, in lower case")]
+FOR_PORTAGE = "bzip2 file gcc libc6-dev make mount patch pax-utils python3 xz-utils zstd"
+"""Programs that Portage calls, and a compiler."""
+
 PathPattern = Annotated[str, Matching(r"/[^\s\"'\\]+", "an absolute path, in which * matches any characters")]
 
 
@@ -58,8 +61,9 @@ class BootstrapSeed(PinnedSeed, kind="bootstrap"):
     suite: str | None = None
     """The release, such as `bookworm`; default: that of this computer. If apt has no sources for this release, the
     sources of this computer's release are used, with the name of the release replaced."""
-    packages: list[DebianPackage]
-    """Packages to install in addition to apt and the packages that Debian marks as essential."""
+    packages: list[DebianPackage] = FOR_PORTAGE.split()
+    """Packages to install in addition to apt and the packages that Debian marks as essential; default: what Portage
+    needs to compile most ebuilds."""
     exclude: list[PathPattern] = []
     """Files of packages to leave out, such as `/lib/modules/*/kernel/sound/*`: patterns of dpkg's option
     `--path-exclude`, where `*` also matches `/`. They are not unpacked."""

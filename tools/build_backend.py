@@ -6,7 +6,6 @@ them already: a wheel that is built from it needs nothing but setuptools.
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import tomllib
@@ -77,6 +76,9 @@ def _dependencies() -> list[str]:
 def _write_share() -> None:
     """Write the pages and scripts, in a process with the packages of an isolated build."""
     if not _is_source_package():
-        path = os.pathsep.join(filter(None, [str(ROOT), str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]))
-        words = [sys.executable, "-m", "tools.manual", str(ROOT)]
-        subprocess.run(words, cwd=ROOT, env={**os.environ, "PYTHONPATH": path}, check=True, stdout=sys.stderr)
+        # pip drops folders from PYTHONPATH that an editable installation in the same interpreter has.
+        program = (
+            "import runpy, sys; sys.path[:0] = sys.argv[2:]; runpy.run_module('tools.manual', run_name='__main__')"
+        )
+        words = [sys.executable, "-c", program, str(ROOT), str(ROOT), str(ROOT / "src")]
+        subprocess.run(words, cwd=ROOT, check=True, stdout=sys.stderr)

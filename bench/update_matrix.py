@@ -2,8 +2,8 @@
 
 It writes a table in docs/updates.md, a row after each run: a normal update, the commands of the page with published
 versions, power failures at ten moments and at the end of the download, changed feeds, and new versions that do not
-start. A system without systemd, of examples/disks, updates itself by stagewright-update. The machines run one at a
-time.
+start. Systems without systemd update themselves by stagewright-update: that of examples/disks, with init of busybox,
+and one of Debian with OpenRC. The machines run one at a time.
 """
 
 from __future__ import annotations
@@ -39,11 +39,13 @@ ROWS = {
     "target": ("a new system that never gets ready", 'broken = "target"'),
     "busybox": ("without systemd: a changed feed, a power failure, and the update", 'changed = ["key"], cuts = [0.5]'),
     "busybox-target": ("without systemd: a new system that never gets ready", 'broken = "target"'),
+    "openrc": ("OpenRC: a power failure, and the update", "cuts = [0.5]"),
+    "openrc-target": ("OpenRC: a new system that never gets ready", 'broken = "target"'),
 }
 """Rows by name: the way, and its setting. All are tests but the one of published versions."""
 
-WITHOUT_SYSTEMD = ("busybox", "busybox-target")
-"""Rows with the system of examples/disks: init of busybox, and stagewright-update."""
+BUSYBOX, OPENRC = ("busybox", "busybox-target"), ("openrc", "openrc-target")
+"""Rows of systems with stagewright-update: that of examples/disks, with init of busybox, and one with OpenRC."""
 
 _STAGES = """
 [stages.hasty]
@@ -65,10 +67,10 @@ timeout = 7200
 {setting}
 """
 
-_BUSYBOX = """
+_TWO_VERSIONS = """
 [stages.old]
-extends = "root"
-os_release = { IMAGE_ID = "tiny", IMAGE_VERSION = "1.0" }
+extends = "{root}"
+os_release = {{ IMAGE_ID = "tiny", IMAGE_VERSION = "1.0" }}
 [stages.old.updates]
 url = "http://updates.example.org/tiny/latest/feed"
 key = "fleet.asc"
@@ -77,7 +79,7 @@ deadline = 3000
 
 [stages.new]
 extends = "old"
-os_release = { IMAGE_ID = "tiny", IMAGE_VERSION = "1.1" }
+os_release = {{ IMAGE_ID = "tiny", IMAGE_VERSION = "1.1" }}
 
 [stages.disk]
 extends = "ab"
@@ -97,7 +99,39 @@ updates.deadline = 240
 extends = "disk"
 root = "hasty"
 """
-"""Two versions of the system of examples/disks that update themselves."""
+"""Two versions of a root that update themselves."""
+
+_OPENRC = """
+[seeds.debian-openrc]
+bootstrap = "debian"
+packages = [
+	"bzip2", "file", "gcc", "libc6-dev", "make", "patch", "pax-utils", "python3", "xz-utils", "zstd",
+	"openrc", "sysvinit-core", "udev", "kmod", "mount", "login", "passwd", "procps", "e2fsprogs",
+	"ifupdown", "isc-dhcp-client", "iproute2", "fdisk", "gpgv", "curl",
+]
+
+[stages.openrc-system]
+kind = "diskimage-stage1"
+root = "debian-openrc"
+profile = "default/linux/amd64"
+packages = ["sys-apps/stagewright-update"]
+root_overlay = ["openrc"]
+root_password = "empty"
+hostname = "disk"
+"""
+_OPENRC_FILES = {
+    "inittab": """id:2:initdefault:
+si::sysinit:/etc/init.d/rcS
+l0:0:wait:/etc/init.d/rc 0
+l2:2:wait:/etc/init.d/rc 2
+l6:6:wait:/etc/init.d/rc 6
+h0:0:wait:/sbin/halt -d -f -i -p
+r6:6:wait:/sbin/reboot -d -f -i
+S0:2:respawn:/sbin/getty -L ttyS0 115200 vt100
+""",
+    "network/interfaces": "auto lo eth0\niface lo inet loopback\niface eth0 inet dhcp\n",
+}
+"""A root of Debian with OpenRC, and files of its /etc: those of sysvinit, which starts OpenRC, and of ifupdown."""
 
 Outcome = tuple[bool, float]
 """True for success, and the time in seconds."""
@@ -113,10 +147,13 @@ def main() -> int:
     failed = False
     with tempfile.TemporaryDirectory(prefix="matrix-", dir="/var/tmp") as folder:
         fleet = prepare(EXAMPLE, Path(folder) / EXAMPLE.name)
-        tiny = prepare_tiny(DISKS, Path(folder) / DISKS.name)
+        projects = {
+            **dict.fromkeys(BUSYBOX, prepare_tiny(DISKS, Path(folder) / "busybox")),
+            **dict.fromkeys(OPENRC, prepare_openrc(DISKS, Path(folder) / "openrc")),
+        }
         for name in options.only or ROWS:
             run = publish if name == PUBLISHED else test
-            outcome = run(tiny if name in WITHOUT_SYSTEMD else fleet, options.store, name)
+            outcome = run(projects.get(name, fleet), options.store, name)
             failed = failed or not outcome[0]
             print(row(name, outcome), end="", flush=True)
             write(options.page, name, outcome)
@@ -126,7 +163,7 @@ def main() -> int:
 def prepare(example: Path, target: Path) -> Path:
     """Make a copy of the example with all tests. Return its folder."""
     project = copy(example, target)
-    tests = _tests(name for name in ROWS if name not in WITHOUT_SYSTEMD)
+    tests = _tests(name for name in ROWS if name not in (*BUSYBOX, *OPENRC))
     file = project / "stagewright.toml"
     text = file.read_text(encoding="utf-8")
     assert text.count("deadline = 600") == 1
@@ -147,7 +184,20 @@ def prepare_tiny(example: Path, target: Path) -> Path:
     ):
         assert text.count(old) == 1, old
         text = text.replace(old, new)
-    file.write_text("".join([text, _BUSYBOX, *_tests(WITHOUT_SYSTEMD)]), encoding="utf-8")
+    file.write_text("".join([text, _TWO_VERSIONS.format(root="root"), *_tests(BUSYBOX)]), encoding="utf-8")
+    return project
+
+
+def prepare_openrc(example: Path, target: Path) -> Path:
+    """Make a copy of examples/disks with a system of Debian and OpenRC, and the tests of it. Return its folder."""
+    project = copy(example, target)
+    shutil.copyfile(EXAMPLE / "fleet.asc", project / "fleet.asc")
+    for name, text in _OPENRC_FILES.items():
+        path = project / "openrc" / "etc" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    with (project / "stagewright.toml").open("a", encoding="utf-8") as file:
+        file.write("".join([_OPENRC, _TWO_VERSIONS.format(root="openrc-system"), *_tests(OPENRC)]))
     return project
 
 

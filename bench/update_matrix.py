@@ -84,7 +84,7 @@ os_release = {{ IMAGE_ID = "tiny", IMAGE_VERSION = "1.1" }}
 [stages.disk]
 extends = "ab"
 root = "old"
-kernel_arguments.extra = ["no_timer_check", "panic=10", "rd.timeout=600"]
+kernel_arguments.extra = ["no_timer_check", "panic=10", "rd.timeout=600", "net.ifnames=0"]
 
 [stages.next-disk]
 extends = "disk"
@@ -107,7 +107,7 @@ bootstrap = "debian"
 packages = [
 	"bzip2", "file", "gcc", "libc6-dev", "make", "patch", "pax-utils", "python3", "xz-utils", "zstd",
 	"openrc", "sysvinit-core", "udev", "kmod", "mount", "login", "passwd", "procps", "e2fsprogs",
-	"ifupdown", "isc-dhcp-client", "iproute2", "fdisk", "gpgv", "curl",
+	"ifupdown", "iproute2", "fdisk", "gpgv", "curl",
 ]
 
 [stages.openrc-system]
@@ -129,9 +129,12 @@ h0:0:wait:/sbin/halt -d -f -i -p
 r6:6:wait:/sbin/reboot -d -f -i
 S0:2:respawn:/sbin/getty -L ttyS0 115200 vt100
 """,
-    "network/interfaces": "auto lo eth0\niface lo inet loopback\niface eth0 inet dhcp\n",
+    "network/interfaces": "auto lo eth0\niface lo inet loopback\niface eth0 inet static\n\taddress 10.0.2.15/24\n",
 }
-"""A root of Debian with OpenRC, and files of its /etc: those of sysvinit, which starts OpenRC, and of ifupdown."""
+"""A root of Debian with OpenRC, and files of its /etc: those of sysvinit, which starts OpenRC, and of ifupdown.
+
+The address is that of QEMU's user network: a client for DHCP would need files in /var.
+"""
 
 Outcome = tuple[bool, float]
 """True for success, and the time in seconds."""

@@ -17,6 +17,7 @@ from stagewright.testing.machine import Machine
 from stagewright.testing.update_clients import CLIENTS, KEYRING, RUN, UpdateClient
 
 _POLL = 0.05  # seconds
+_STALL = 600.0  # seconds without a byte of the download, after which nothing more is expected
 
 
 class ServedFeed(Protocol):
@@ -131,8 +132,11 @@ class UpdateRun:
 
     def _wait_for(self, machine: Machine, cut: float) -> None:
         end = time.monotonic() + machine.timeline.left(None)
-        while self.feed.fraction() < cut:
-            if time.monotonic() > end:
+        seen, stalled = 0.0, time.monotonic() + _STALL
+        while (found := self.feed.fraction()) < cut:
+            if found > seen:
+                seen, stalled = found, time.monotonic() + _STALL
+            if time.monotonic() > min(end, stalled):
                 journal = machine.run(self._client(machine).log(), timeout=30)[1]
                 raise _failure(machine, f"the download stopped at {self.feed.fraction():.0%}", journal)
             time.sleep(_POLL)

@@ -11,8 +11,9 @@ counted_entry() {
 		mount -t efivarfs efivarfs "$efivars" 2> /dev/null || :
 	fi
 	[ -r "$efivars/$counter" ] || return 0
-	# Four bytes of attributes, then text in UTF-16.
-	tail -c +5 "$efivars/$counter" | tr -d '\000' | sed -e 's|\\|/|g' -e 's|^/*||'
+	# Four bytes of attributes, which are control characters, then text in UTF-16. tail(1) of GNU cannot skip them: files of
+	# efivarfs refuse to seek.
+	LC_ALL=C tr -d '\000-\037' < "$efivars/$counter" | sed -e 's|\\|/|g' -e 's|^/*||'
 }
 
 good_file() { echo "$run_folder/stagewright-update.good"; }

@@ -21,6 +21,7 @@ from pathlib import Path
 from bench.matrix import ROOT, copy
 from bench.table import END, begin
 from bench.update_fleet import try_commands
+from stagewright.kinds.seeds.bootstrap import FOR_PORTAGE
 
 EXAMPLE, PAGE = ROOT / "examples" / "updates", ROOT / "docs" / "updates.md"
 BEGIN = begin("update-matrix")
@@ -100,6 +101,9 @@ extends = "disk"
 root = "hasty"
 """
 """Two versions of a root that update themselves."""
+
+_SEED = '[seeds.debian]\nbootstrap = "debian"\n'
+"""The seed of examples/disks. The programs of its root that an update needs come from it."""
 
 _OPENRC = """
 [seeds.debian-openrc]
@@ -182,7 +186,7 @@ def prepare_tiny(example: Path, target: Path) -> Path:
     file = project / "stagewright.toml"
     text = file.read_text(encoding="utf-8")
     for old, new in (
-        ('"bzip2", "file"', '"bzip2", "fdisk", "gpgv", "file"'),
+        (_SEED, f"{_SEED}packages = {json.dumps([*FOR_PORTAGE.split(), 'fdisk', 'gpgv'])}\n"),
         ('"app-misc/greet"]', '"app-misc/greet", "sys-apps/stagewright-update", "sys-apps/update-tools"]'),
     ):
         assert text.count(old) == 1, old

@@ -269,7 +269,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
     at = bisect.bisect_left(words, name)
     close_by = words[max(0, at - _MOST_WORDS // 2) : at + _MOST_WORDS // 2] if len(words) > _MOST_WORDS else words
     short = [word for word in close_by if len(word) <= _LONGEST_WORD]
-    close = difflib.get_close_matches(name, short, n=1, cutoff=0.7) if len(name) <= _LONGEST_WORD else []
+    cutoff = 0.7 if len(name) > 3 else 0.65  # one letter of three
+    close = difflib.get_close_matches(name, short, n=1, cutoff=cutoff) if len(name) <= _LONGEST_WORD else []
     if close:
         return f"did you mean {close[0]!r}?"
     listed = ", ".join(word[:_LONGEST_WORD] for word in close_by)

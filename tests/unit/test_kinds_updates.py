@@ -12,7 +12,19 @@ import pytest
 import roots
 
 from bench.update_fleet import PAGE, commands_of
-from bench.update_matrix import BEGIN, DISKS, EXAMPLE, PUBLISHED, ROWS, WITHOUT_SYSTEMD, prepare, prepare_tiny, write
+from bench.update_matrix import (
+    BEGIN,
+    BUSYBOX,
+    DISKS,
+    EXAMPLE,
+    OPENRC,
+    PUBLISHED,
+    ROWS,
+    prepare,
+    prepare_openrc,
+    prepare_tiny,
+    write,
+)
 from stagewright.errors import ProblemsError, StagewrightError
 from stagewright.events import FileProgress, FileServed
 from stagewright.graph.node import Graph
@@ -153,9 +165,10 @@ def test_how_far_a_download_is(slot: SlotImage, tmp_path: Path) -> None:
 
 def test_the_matrix_is_a_project_with_a_test_for_each_row(tmp_path: Path) -> None:
     tests = graph_of(load(prepare(EXAMPLE, tmp_path / "updates"), kinds())).nodes
-    others = graph_of(load(prepare_tiny(DISKS, tmp_path / "disks"), kinds())).nodes
-    assert {f"test:{name}" for name in ROWS if name not in (PUBLISHED, *WITHOUT_SYSTEMD)} <= set(tests)
-    assert {f"test:{name}" for name in WITHOUT_SYSTEMD} <= set(others)
+    assert {f"test:{name}" for name in ROWS if name not in (PUBLISHED, *BUSYBOX, *OPENRC)} <= set(tests)
+    for name, make, rows in (("busybox", prepare_tiny, BUSYBOX), ("openrc", prepare_openrc, OPENRC)):
+        others = graph_of(load(make(DISKS, tmp_path / name), kinds())).nodes
+        assert {f"test:{row}" for row in rows} <= set(others)
 
 
 def test_the_matrix_types_the_commands_of_the_page() -> None:

@@ -37,7 +37,9 @@ _PATTERNS = (
     r"/(?:usr/)?lib/dracut/.+",
     r"/(?:init|shutdown|\.profile|conf/.+|proc/.+|dev/.+|run/.+)",
     r"/early_cpio",
-    r"(?:/usr)?/(?:s?bin|lib)/stagewright-[a-z.-]+",  # of Stagewright's own dracut modules
+    # of Stagewright's own dracut modules
+    r"(?:/usr)?/(?:s?bin|lib)/stagewright-[a-z.-]+",
+    rf"{_LIB}/systemd/system/[^/]+\.d/stagewright-[a-z.-]+",
 )
 
 _GENERATED = re.compile("|".join(_PATTERNS))

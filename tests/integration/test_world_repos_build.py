@@ -174,7 +174,7 @@ def test_another_machine_fetches_and_then_builds_offline(house: House, tmp_path:
         assert states(cwd=house.project, store=store) == {"seed:debian": "cached", "house": "build"}
         run = offline("build", "--locked", house=house, store=store)
         assert run.code == 1 and "repository demo" in run.stderr and "stagewright fetch" in run.stderr
-        assert "error: stagewright.toml:" in run.stderr
+        assert f"{house.project}/stagewright.toml:" in run.stderr
         told = json.loads(
             call("fetch", "--locked", "--json", "--progress=quiet", cwd=house.project, store=store).stdout
         )

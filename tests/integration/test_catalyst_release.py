@@ -180,7 +180,7 @@ def test_a_spec_that_fails_stops_its_set(built: Run, site: Site) -> None:
     shutil.rmtree(work)
     assert done.returncode == 1
     assert "=== stage3-live.spec failed" in done.stdout
-    assert "ERROR: error: " in done.stdout
+    assert "ERROR   : error: " in done.stdout
     assert "specs/stage3-live.spec:5:" in done.stdout, "the place of the mistake"
     assert "livecd-stage1.spec is built" not in done.stdout
 

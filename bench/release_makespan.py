@@ -119,12 +119,18 @@ def ratio(nodes: Sequence[Node], hours: Mapping[str, float], workers: int) -> fl
     return makespan(nodes, hours, workers).seconds / best(nodes, hours, workers)
 
 
-def best(nodes: Sequence[Node], hours: Mapping[str, float], workers: int) -> float:
-    """Return the time of the best list schedule of many: by longest way, most work behind, own time, and by chance."""
+def users_of(nodes: Sequence[Node]) -> dict[str, list[str]]:
+    """Return the nodes that have a node as an input, by its id."""
     users: dict[str, list[str]] = {}
     for node in nodes:
         for source in set(node.inputs.values()):
             users.setdefault(source, []).append(node.id)
+    return users
+
+
+def best(nodes: Sequence[Node], hours: Mapping[str, float], workers: int) -> float:
+    """Return the time of the best list schedule of many: by longest way, most work behind, own time, and by chance."""
+    users = users_of(nodes)
     way, behind = dict[str, float](), dict[str, float]()
     for node in reversed(nodes):
         following = users.get(node.id, [])
@@ -139,21 +145,21 @@ def best(nodes: Sequence[Node], hours: Mapping[str, float], workers: int) -> flo
     floor = max(*way.values(), sum(hours.values()) / workers)
     found = float("inf")
     for order in orders:
-        found = min(found, list_schedule(nodes, hours, workers, order))
+        found = min(found, list_schedule(nodes, users, hours, workers, order))
         if found <= floor * 1.0001:
             break
     return found
 
 
 def list_schedule(
-    nodes: Sequence[Node], hours: Mapping[str, float], workers: int, priority: Mapping[str, float]
+    nodes: Sequence[Node],
+    users: Mapping[str, Sequence[str]],
+    hours: Mapping[str, float],
+    workers: int,
+    priority: Mapping[str, float],
 ) -> float:
     """Return the time of a list schedule: a machine that is free takes the node with the highest priority."""
     missing = {node.id: len(set(node.inputs.values())) for node in nodes}
-    users: dict[str, list[str]] = {}
-    for node in nodes:
-        for source in set(node.inputs.values()):
-            users.setdefault(source, []).append(node.id)
     ready = [(-priority[name], name) for name, count in missing.items() if not count]
     heapq.heapify(ready)
     now, running = 0.0, list[tuple[float, str]]()

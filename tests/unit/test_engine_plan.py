@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from stagewright.engine.pins import PinTarget, request_of
 from stagewright.engine.plan import Plan, State, files_reporter
 from stagewright.engine.session import Session
 from stagewright.errors import Reason, StagewrightError
-from stagewright.events import Event, FilesRead
+from stagewright.events import Event, FilesRead, NodeFinished, RunStarted, Status
 from stagewright.kinds.common.base import Stage
 from stagewright.kinds.registry import kinds
 from stagewright.project.load import load
@@ -102,6 +103,28 @@ def test_a_first_build_makes_everything(site: Site) -> None:
     assert {step.node.id for step in plan.to_build} == ALL
     assert [reasons(step, plan) for step in plan.to_build] == [["never built"]] * len(ALL)
     assert all(step.first for step in plan.to_build)
+
+
+def test_a_node_whose_last_build_failed_is_not_said_to_be_untried(site: Site) -> None:
+    records, run = site.project.records, "20261130-163218-3997"
+    log = site.store.log_folder(records, "live") / f"{run}.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("!!! no\n", encoding="utf-8")
+    error = StagewrightError(Reason.COMMAND_FAILED, "emerge failed").to_dict()
+    started = RunStarted(run=run, project="p", nodes=["live"], cached=0, records=records)
+    ended = NodeFinished(node="live", status=Status.FAILED, error=error, time=started.time + 60)
+    events = site.store.path / "events" / f"{run}.jsonl"
+    events.write_text(f"{started.to_json()}\n{ended.to_json()}\n", encoding="utf-8")
+    first, why, place = site.why("live")
+    assert (first, place) == ("not built yet", f"its log: {log}")
+    assert re.fullmatch(r"the last build failed on \d{4}-\d\d-\d\d \d\d:\d\d: emerge failed", why)
+    assert site.plan().steps["live"].to_dict()["failure"]["message"] == "emerge failed"
+    events.write_text(f"{started.to_json()}\n", encoding="utf-8")  # it was killed
+    assert site.why("live")[1].startswith("the last build was interrupted on")
+    os.utime(log, (1, 1))
+    site.build("live")  # and it was built since
+    site.write(PROJECT.replace("[stages.live]\n", '[stages.live]\nhostname = "new"\n'))
+    assert site.why("live") == ['settings.hostname: "new" is new']
 
 
 def test_a_target_needs_what_it_is_made_of(site: Site) -> None:

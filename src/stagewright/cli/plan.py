@@ -65,14 +65,15 @@ def command(
     for text in session.warnings():
         note(f"warning: {text}")
     plan = session.plan(targets)
+    if keys and not as_json:
+        print(json.dumps({name: step.key.data for name, step in plan.steps.items()}, indent=2, sort_keys=True))
+        return
     rates = _hit_rates(plan) if binhosts else {}
     estimate = _estimate(session, plan, workers) if workers else None
     if as_json:
         counted = {"binhosts": {name: rate.to_dict() for name, rate in rates.items()}} if binhosts else {}
         estimated = {"estimate": estimate.to_dict()} if estimate else {}
         print(json.dumps({**plan_data(plan), **counted, **estimated}, indent=2))
-    elif keys:
-        print(json.dumps({name: step.key.data for name, step in plan.steps.items()}, indent=2, sort_keys=True))
     else:
         for target in session.unpinned(targets):
             print(f"{target} is not pinned: the first build looks up what it stands for")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from stagewright.engine.last_failures import LastFailure, last_failures
 from stagewright.engine.targets import name_of, names_of, target_ids
 from stagewright.engine.workspace import Workspace
 from stagewright.errors import ProblemsError, Reason, StagewrightError
@@ -48,7 +49,7 @@ class Step:
     ``first`` is True if it is built for the first time. ``why`` lists the entries of the key that differ from the last
     build; it is empty if the result was only removed from the store. ``same`` is the key of a
     result that was made of inputs with the same contents: it is taken, and not built again. ``content`` is then the
-    digest of its content, and that of the inputs of this node.
+    digest of its content, and that of the inputs of this node. ``failure`` is its last build, if that failed.
     """
 
     node: Node
@@ -58,6 +59,7 @@ class Step:
     first: bool = False
     same: str = ""
     content: str = ""
+    failure: LastFailure | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the step as JSON-able data."""
@@ -70,6 +72,7 @@ class Step:
             "first": self.first,
             "content": self.content or None,
             "same": self.same or None,
+            "failure": self.failure.to_dict() if self.failure else None,
             "why": [
                 {"entry": difference.entry, "old": difference.old, "new": difference.new} for difference in self.why
             ],
@@ -117,7 +120,7 @@ def make_plan(workspace: Workspace, targets: Iterable[str] = ()) -> Plan:
     keys = _keys(workspace, part)
     present = {node_id for node_id in needed if store.has(graph.nodes[node_id].yields, keys[node_id].digest)}
     building = _missing(part, sinks, present)
-    contents = Contents(store)
+    contents, failures = Contents(store), last_failures(store, project.records, building)
     steps: dict[str, Step] = {}
     for node_id in part.order():
         node, key = graph.nodes[node_id], keys[node_id]
@@ -125,7 +128,7 @@ def make_plan(workspace: Workspace, targets: Iterable[str] = ()) -> Plan:
             before = store.last_key_data(project.records, node_id)
             why = tuple(differences(before, key.data)) if before else ()
             same = contents.same(node, key)
-            steps[node_id] = Step(node, key, State.BUILD, why, before is None, same)
+            steps[node_id] = Step(node, key, State.BUILD, why, before is None, same, failure=failures.get(node_id))
         else:
             if node_id in present:
                 contents.note(node, key)

@@ -397,6 +397,13 @@ class Store:
             return None
         return data
 
+    def last_built(self, project: str, node: str) -> float:
+        """Return when a node was last built, in seconds since the epoch; 0 if it never was, or if it cannot be seen."""
+        try:
+            return (self.path / "history" / project / f"{file_name(node)}.json").stat().st_mtime
+        except OSError:  # the folder of another user's store is closed
+            return 0.0
+
     def log_folder(self, project: str, node: str) -> Path:
         """Return the folder with the logs of a node."""
         return self.path / "logs" / project / file_name(node)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from stagewright.engine.last_failures import LastFailure
 from stagewright.engine.makespan import Makespan
 from stagewright.engine.plan import Plan, State, Step
 from stagewright.graph.keys import Difference
 from stagewright.portage.hit_rate import HitRate
 from stagewright.ui.style import Line, Style, Styled, text_of
-from stagewright.ui.text import duration
+from stagewright.ui.text import duration, shown
 
 COLOURS = {State.BUILD: Style.YELLOW, State.CACHED: Style.GREEN, State.SKIP: Style.DIM}
 
@@ -84,10 +86,22 @@ def reasons(step: Step, plan: Plan, *, keys: bool = False) -> list[str]:
     if step.same:
         return [f"not built: the same contents as those of {step.same[:12]} go in"]
     if step.first:
-        return ["never built"]
-    if keys:
-        return [difference_text(difference) for difference in step.why] or ["gone from the store"]
-    return list(dict.fromkeys(_words(one, step, plan) for one in step.why)) or ["gone from the store"]
+        found = ["not built yet" if step.failure else "never built"]
+    elif keys:
+        found = [difference_text(difference) for difference in step.why]
+    else:
+        found = list(dict.fromkeys(_words(one, step, plan) for one in step.why))
+    return [*(found or ["gone from the store"]), *(failure_lines(step.failure) if step.failure else ())]
+
+
+def failure_lines(failure: LastFailure) -> Iterator[str]:
+    """Yield the lines about a build that failed: when, why, and where its log is."""
+    when = f"{datetime.datetime.fromtimestamp(failure.time).astimezone():%Y-%m-%d %H:%M}"
+    if failure.message:
+        yield f"the last build failed on {when}: {shown(failure.message)}"
+    else:
+        yield f"the last build was interrupted on {when}"
+    yield f"its log: {failure.log}"
 
 
 def _words(difference: Difference, step: Step, plan: Plan) -> str:

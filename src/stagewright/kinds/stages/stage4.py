@@ -127,9 +127,9 @@ class Stage4(PackageStage, Finish, Local, BinrepoSettings, kind="stage4"):
         kernel = [self.kernel.package] if self.kernel and self.kernel.package else []
         overlays = [work.files[name] for name in self.root_overlay]
         permanent, notes = asked_early(missing, [*kernel, *self.packages], overlays)
-        raise_if_missing([*wrong, *permanent])
         for note in notes:
             work.notice(note)
+        raise_if_missing([*wrong, *permanent])
 
     def _packages(self, root: Root, portage: Portage, work: Work[PackageContext]) -> None:
         if self.kernel:

@@ -17,24 +17,26 @@ from stagewright.cli.boot_machine import SERIAL, Wanted
 from stagewright.errors import Exit
 from stagewright.media.direct import direct_boot_of
 from stagewright.media.inspect import SHARED, InspectedMedium, inspect
+from stagewright.media.inspect_disk import inspect_disk, is_disk
 from stagewright.media.payload import IMAGE, INITRAMFS
 from stagewright.netboot.memory import Sizes, least_memory
 from stagewright.netboot.methods import Method
 from stagewright.temporary import temporary_folder
-from stagewright.ui.text import size
+from stagewright.ui.text import shown, size
 from stagewright.vm.libvirt import Domain, virt_install
 from stagewright.vm.machine_spec import MachineSpec, architecture_of
 
 
 @click.command(name="check")
-@click.argument("media", metavar="ISO|DIR...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("media", metavar="ISO|DISK|DIR...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON; `problems` lists the errors.")
 def command(media: tuple[Path, ...], as_json: bool) -> int:
     """Show what a medium contains, where it boots, and its errors.
 
-    This reads an ISO image or a folder for network boot. It shows boot images,
-    partitions, boot loaders, and every entry of every boot menu with its kernel
-    arguments and their known problems. For an ISO it shows how virt-install starts it.
+    This reads an ISO image, a disk image (raw, qcow2, VMDK, VHD or VDI) or a folder for
+    network boot. It shows boot images, partitions, boot loaders, and every entry of
+    every boot menu with its kernel arguments and their known problems; unified kernel
+    images are entries, too. For an ISO it shows how virt-install starts it.
     It compares files with the lists of digests on
     the medium and next to it. Nothing is mounted. If several media are given, it shows
     which of kernel, initramfs and squashfs are the same.
@@ -56,7 +58,7 @@ def command(media: tuple[Path, ...], as_json: bool) -> int:
 
 def _look(path: Path) -> InspectedMedium:
     with temporary_folder("media", Path("/var/tmp")) as work:
-        return inspect(path, work)
+        return inspect_disk(path, work) if is_disk(path) else inspect(path, work)
 
 
 def _same(media: Sequence[InspectedMedium]) -> dict[str, bool]:
@@ -104,13 +106,7 @@ _MACHINES = ("amd64", "x86", "arm64")
 
 
 def _report(medium: InspectedMedium) -> Iterator[str]:
-    volume = f", volume id {medium.volume_id!r}" if medium.volume_id else ""
-    yield f"{medium.path}: {medium.kind}, {size(medium.size)}{volume}"
-    yield f"  files: {len(medium.files)}, and {len(medium.esp)} on the EFI system partition"
-    for name in SHARED:
-        if name in medium.files:
-            image = f", {medium.squashfs}" if name == SHARED[-1] else ""
-            yield f"    {name}: {size(medium.files[name])}{image}"
+    yield from _contents(medium)
     for way in medium.ways:
         arches = f" of {', '.join(way.arches)}" if way.arches else ""
         yield f"  boots: {way.firmware.upper()}{arches} from {way.attach.upper()}, by {way.by}"
@@ -128,3 +124,19 @@ def _report(medium: InspectedMedium) -> Iterator[str]:
     yield from (f"  WRONG: {problem}" for problem in problems)
     if not problems:
         yield "  nothing wrong"
+
+
+def _contents(medium: InspectedMedium) -> Iterator[str]:
+    volume = f", volume id {medium.volume_id!r}" if medium.volume_id else ""
+    yield f"{medium.path}: {medium.kind}, {size(medium.size)}{volume}"
+    if medium.kind == "disk":
+        yield f"  files: {len(medium.esp)} on the boot partitions"
+    else:
+        yield f"  files: {len(medium.files)}, and {len(medium.esp)} on the EFI system partition"
+    for one in medium.partitions:
+        label = f" {shown(one.label)!r}" if one.label else ""
+        yield f"  partition {one.number}: {one.type}{label}, {size(one.size)}, {one.uuid}"
+    for name in SHARED:
+        if name in medium.files:
+            image = f", {medium.squashfs}" if name == SHARED[-1] else ""
+            yield f"    {name}: {size(medium.files[name])}{image}"

@@ -17,6 +17,7 @@ from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.file_digest import digest_of
 from stagewright.media.bootmenu.entry import LONGEST_FILE, FoundEntry
 from stagewright.media.digest_checks import DigestCheck, checks_next_to, esp_check, list_checks, verity_checks
+from stagewright.media.disk.read_table import FoundPartition
 from stagewright.media.efi import EfiArch
 from stagewright.media.initramfs_contents import InitramfsContents
 from stagewright.media.loaders import ELTORITO, GRUB_MENU
@@ -38,8 +39,9 @@ _ESP = "28732ac11ff8d211ba4b00a0c93ec93b"  # the GUID of EFI system partitions, 
 class BootPath:
     """One way in which firmware can boot a medium.
 
-    ``firmware`` is ``uefi`` or ``bios``, ``attach`` is ``cd`` or ``usb``, ``by`` the structure that the firmware uses.
-    ``arches`` are the architectures that have a program for UEFI, as Gentoo names them if they are known.
+    ``firmware`` is ``uefi`` or ``bios``, ``attach`` is ``cd``, ``usb`` or ``disk``, ``by`` the structure that the
+    firmware uses. ``arches`` are the architectures that have a program for UEFI, as Gentoo names them if they are
+    known.
     """
 
     firmware: str
@@ -52,9 +54,11 @@ class BootPath:
 class InspectedMedium:
     """The facts about a medium.
 
-    ``kind`` is ``iso`` or ``folder``. ``files`` and ``esp`` are the sizes of the files on the medium and on its EFI
-    system partition, in bytes. ``shared`` are the sha512 digests of :data:`SHARED`. ``unpacked`` is the memory of the
-    first initramfs after it is unpacked, in bytes; 0 if it is unknown. Paths are relative to the medium.
+    ``kind`` is ``iso``, ``folder`` or ``disk`` (see ``media/inspect_disk.py``). ``files`` and ``esp`` are the sizes of
+    the files on the medium and on its EFI system partition, in bytes. ``shared`` are the sha512 digests of
+    :data:`SHARED`. ``unpacked`` is the memory of the first initramfs after it is unpacked, in bytes; 0 if it is
+    unknown. Paths are relative to the medium. ``partitions`` are those of a disk, and ``faults`` what is wrong with its
+    partition table.
     """
 
     path: Path
@@ -70,14 +74,19 @@ class InspectedMedium:
     shared: Mapping[str, str] = field(default_factory=dict)
     squashfs: str = ""
     unpacked: int = 0
+    partitions: tuple[FoundPartition, ...] = ()
+    faults: tuple[str, ...] = ()
 
     @property
     def problems(self) -> list[str]:
-        """Problems with digests, menu entries and boot paths."""
-        found = [f"{check.against}: {name} does not match" for check in self.checks for name in check.wrong]
+        """Problems with partitions, digests, menu entries and boot paths."""
+        found = list(self.faults)
+        found += [f"{check.against}: {name} does not match" for check in self.checks for name in check.wrong]
         found += [f"{entry.file}, {entry.title!r}: {trap}" for entry in self.entries for trap in entry.traps]
         if self.kind == "iso" and not self.ways:
             found.append("not bootable: it has neither a boot image nor an EFI system partition")
+        if self.kind == "disk" and not self.ways:
+            found.append("not bootable: neither a program for UEFI in EFI/BOOT, nor boot code in the first sector")
         return found
 
 
@@ -94,8 +103,8 @@ def inspect(path: Path, work: Path) -> InspectedMedium:
     volume_id = _volume(path)
     tree, esp_tree, report = unpack_iso(path, work)
     structures = _BootStructures.of(report)
-    files, esp = _sizes(tree), _sizes(esp_tree) if esp_tree.exists() else {}
-    entries = [*_entries(tree, files), *_entries(esp_tree, esp)]
+    files, esp = sizes_below(tree), sizes_below(esp_tree) if esp_tree.exists() else {}
+    entries = [*found_entries(tree, files), *found_entries(esp_tree, esp)]
     return InspectedMedium(
         path=path,
         kind="iso",
@@ -104,7 +113,7 @@ def inspect(path: Path, work: Path) -> InspectedMedium:
         files=files,
         esp=esp,
         ways=tuple(structures.ways(esp)),
-        loaders=tuple(_loaders(files, esp, entries)),
+        loaders=tuple(found_loaders(files, esp, entries)),
         entries=tuple(_with_problems(entries, volume_id, files, esp)),
         checks=(
             *list_checks(tree, files),
@@ -130,7 +139,7 @@ def unpack_iso(path: Path, work: Path) -> tuple[Path, Path, str]:
     report = _xorriso(path, "-report_el_torito", "plain", "-report_system_area", "plain")
     for offset in _BootStructures.of(report).esp[:1]:
         esp_tree.mkdir()
-        _mcopy(path, offset, esp_tree)
+        copy_from_fat(path, offset, esp_tree)
     return tree, esp_tree, report
 
 
@@ -139,22 +148,22 @@ def arches_of(path: Path, work: Path) -> list[str]:
     _volume(path)
     structures = _BootStructures.of(_xorriso(path, "-report_el_torito", "plain", "-report_system_area", "plain"))
     for offset in structures.esp[:1]:
-        _mcopy(path, offset, work)
-    return sorted({arch for way in structures.ways(_sizes(work)) for arch in way.arches})
+        copy_from_fat(path, offset, work)
+    return sorted({arch for way in structures.ways(sizes_below(work)) for arch in way.arches})
 
 
 def _folder(path: Path, work: Path) -> InspectedMedium:
-    files = _sizes(path)
+    files = sizes_below(path)
     if not any(name in files for name in SHARED):
         message = f"{path}: not the folder of a live system (not found: {', '.join(SHARED)})"
         raise StagewrightError(Reason.BAD_ARCHIVE, message, hint="name an ISO, or a folder with these files")
-    entries = list(_entries(path, files))
+    entries = list(found_entries(path, files))
     return InspectedMedium(
         path=path,
         kind="folder",
         size=sum(files.values()),
         files=files,
-        loaders=tuple(_loaders(files, {}, entries)),
+        loaders=tuple(found_loaders(files, {}, entries)),
         entries=tuple(_with_problems(entries, "", files, {})),
         checks=(*list_checks(path, files), *verity_checks(path, files, entries)),
         shared=_shared(path, files),
@@ -173,7 +182,7 @@ def _volume(path: Path) -> str:
         message, hint = f"{path}: cannot be read: {error.strerror}", "name an ISO image, or a folder with a live system"
         raise StagewrightError(Reason.BAD_ARCHIVE, message, hint=hint) from error
     if len(header) < _BLOCK or header[:6] != b"\x01CD001":
-        hint = "name an ISO image, or a folder with a kernel, an initramfs and a squashfs"
+        hint = "name an ISO image, a disk image, or a folder with a kernel, an initramfs and a squashfs"
         raise StagewrightError(Reason.BAD_ARCHIVE, f"{path}: not an ISO 9660 image", hint=hint)
     (blocks,) = struct.unpack_from("<I", header, 80)
     missing = blocks * _BLOCK - path.stat().st_size
@@ -211,8 +220,7 @@ class _BootStructures:
 
     def ways(self, esp: Mapping[str, int]) -> Iterator[BootPath]:
         """Yield the boot paths; an EFI system partition without a program does not count."""
-        programs = [name for name in esp if re.fullmatch(r"EFI/BOOT/BOOT\w+\.EFI", name, re.IGNORECASE)]
-        arches = tuple(sorted({str(EfiArch.starts(name) or name.rpartition("/")[2]) for name in programs}))
+        arches = uefi_programs(esp)
         if "UEFI" in self.cd and arches:
             yield BootPath("uefi", "cd", "El Torito image with an EFI system partition", arches)
         if self.efi_partition and arches:
@@ -221,6 +229,12 @@ class _BootStructures:
             yield BootPath("bios", "cd", "El Torito boot image")
         if self.bios_sector:
             yield BootPath("bios", "usb", f"first sector ({self.bios_sector})")
+
+
+def uefi_programs(files: Iterable[str]) -> tuple[str, ...]:
+    """Return the architectures that have a program for UEFI, as Gentoo names them if they are known."""
+    programs = [name for name in files if re.fullmatch(r"EFI/BOOT/BOOT\w+\.EFI", name, re.IGNORECASE)]
+    return tuple(sorted({str(EfiArch.starts(name) or name.rpartition("/")[2]) for name in programs}))
 
 
 def _offset(blocks: str, size: int) -> int:
@@ -244,8 +258,11 @@ def _xorriso(path: Path, *words: str | Path, writes: Sequence[Path] = ()) -> str
         raise StagewrightError(Reason.BAD_ARCHIVE, message, detail=error.detail, hint="copy it again") from error
 
 
-def _mcopy(path: Path, offset: int, target: Path) -> None:
-    """Copy all files out of an EFI system partition. Raises ``BAD_ARCHIVE`` if mtools cannot read it."""
+def copy_from_fat(path: Path, offset: int, target: Path) -> None:
+    """Copy all files out of an EFI system partition at an offset in bytes.
+
+    Raises ``BAD_ARCHIVE`` if mtools cannot read it.
+    """
     try:
         command = ["mcopy", "-s", "-n", "-m", "-i", f"{path.absolute()}@@{offset}", "::*", str(target)]
         run_host_program(command, reads=[path.absolute()], writes=[target], env={"MTOOLS_SKIP_CHECK": "1"})
@@ -256,7 +273,7 @@ def _mcopy(path: Path, offset: int, target: Path) -> None:
         raise StagewrightError(Reason.BAD_ARCHIVE, message, detail=error.detail, hint="copy it again") from error
 
 
-def _sizes(tree: Path) -> dict[str, int]:
+def sizes_below(tree: Path) -> dict[str, int]:
     """Return the sizes of the regular files below a folder, in bytes; symbolic links are not followed."""
     found = {
         step.path(file.name): file.stat(follow_symlinks=False).st_size
@@ -267,7 +284,7 @@ def _sizes(tree: Path) -> dict[str, int]:
     return dict(sorted(found.items()))
 
 
-def _entries(tree: Path, files: Iterable[str]) -> Iterator[FoundEntry]:
+def found_entries(tree: Path, files: Iterable[str]) -> Iterator[FoundEntry]:
     """Yield the entries of all boot menus among files."""
     names = {name.lower(): name for name in files}
 
@@ -306,10 +323,10 @@ def _with_problems(
         yield replace(entry, traps=tuple(problems_of(entry, volume_id, known)))
 
 
-def _loaders(files: Mapping[str, int], esp: Mapping[str, int], entries: Sequence[FoundEntry]) -> Iterator[str]:
+def found_loaders(files: Mapping[str, int], esp: Mapping[str, int], entries: Sequence[FoundEntry]) -> Iterator[str]:
     """Yield the boot loaders, recognized by their files. Media without GRUB can have its menu, for other programs."""
     names = {name.lower() for name in (*files, *esp)}
-    others = list(_other_loaders(names, entries))
+    others = list(_otherfound_loaders(names, entries))
     menus = {name for name in names if name.endswith("grub.cfg")}
     if menus and (not others or menus != {GRUB_MENU} or any(name.endswith(_OF_GRUB) for name in names)):
         yield "grub"
@@ -319,7 +336,7 @@ def _loaders(files: Mapping[str, int], esp: Mapping[str, int], entries: Sequence
 _OF_GRUB = (f"/{ELTORITO}", ".mod")
 
 
-def _other_loaders(names: Collection[str], entries: Sequence[FoundEntry]) -> Iterator[str]:
+def _otherfound_loaders(names: Collection[str], entries: Sequence[FoundEntry]) -> Iterator[str]:
     if "loader/loader.conf" in names:
         yield "systemd-boot"
     if any(name.endswith("isolinux.bin") for name in names):

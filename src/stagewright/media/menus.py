@@ -122,13 +122,10 @@ def problems_of(entry: FoundEntry, volume_id: str, files: Collection[str]) -> li
     """
     if not entry.initrds:
         return []
-    split = re.findall(r'(?:[^\s"]|"[^"]*"?)+', entry.arguments)  # the kernel knows double quotes only (lib/cmdline.c)
-    words = {name: value for name, _, value in (word.replace('"', "").partition("=") for word in split)}
+    words = arguments_of(entry)
     known = () if other_live_system(entry) else KNOWN_PROBLEMS
     found = [problem.description for problem in known if problem.applies(words, volume_id)]
-    lower = {name.lower() for name in files}
-    missing = [name for name in dict.fromkeys((entry.kernel, *entry.initrds)) if name.lower() not in lower]
-    found += [f"{name} is not on the medium" for name in missing]
+    found += missing_files(entry, files, "the medium")
     image = words.get("rd.live.squashimg") or words.get("loop", "").lstrip("/")
     folder = words.get("rd.live.dir", "").strip("/")
     place = f"{folder}/{image}".lstrip("/")
@@ -136,3 +133,16 @@ def problems_of(entry: FoundEntry, volume_id: str, files: Collection[str]) -> li
     if image and "/" not in image and place not in files and not inside and _live(words)[:4] != "http":
         found.append(f"{image} is not on the medium")
     return found
+
+
+def arguments_of(entry: FoundEntry) -> dict[str, str]:
+    """Return the kernel arguments of an entry: values by name, the last one if a name is there twice."""
+    split = re.findall(r'(?:[^\s"]|"[^"]*"?)+', entry.arguments)  # the kernel knows double quotes only (lib/cmdline.c)
+    return {name: value for name, _, value in (word.replace('"', "").partition("=") for word in split)}
+
+
+def missing_files(entry: FoundEntry, files: Collection[str], place: str) -> list[str]:
+    """Return a problem for each file that an entry names and that is missing. ``place`` is where files can be."""
+    lower = {name.lower() for name in files}
+    names = dict.fromkeys((entry.kernel, *entry.initrds))
+    return [f"{name} is not on {place}" for name in names if name.lower() not in lower]

@@ -13,6 +13,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from stagewright.remote.place import Blob, blob_path
 from stagewright.remote.pull import pull
 from stagewright.remote.push import push
 from stagewright.remote.remote import RemoteStore
+from stagewright.remote.sftp_place import SftpPlace, sftp_place
 from stagewright.remote.statement import result_path
 from stagewright.store.content import read_content
 from stagewright.store.integrity import State
@@ -613,3 +615,54 @@ def test_a_blob_in_a_folder_is_never_half_there(folder: RemoteStore, tmp_path: P
     with pytest.raises(OSError):
         folder.place.put(Blob("0" * 64, 3), source)
     assert folder.place.listed("blobs") == {}
+
+
+# connections of SFTP
+
+
+@pytest.fixture
+def sftp(ssh_server: SshServer, tmp_path: Path) -> Iterator[SftpPlace]:
+    with contextlib.closing(sftp_place(ssh_server.url("sftp", tmp_path / "srv"), ssh_server.config)) as place:
+        yield place
+
+
+def connections() -> int:
+    """The number of clients of ssh that this process has started."""
+    mine = Path(f"/proc/{os.getpid()}/task")
+    children = {pid for task in mine.iterdir() for pid in (task / "children").read_text().split()}
+    return sum(Path(f"/proc/{pid}/comm").read_text(encoding="utf-8") == "ssh\n" for pid in children)
+
+
+@pytest.mark.slow
+def test_threads_that_have_ended_leave_no_connection(sftp: SftpPlace) -> None:
+    for number in range(4):
+        thread = threading.Thread(target=sftp.write, args=(f"pins/{number}", b"x"))
+        thread.start()
+        thread.join()
+    assert sorted(sftp.listed("pins")) == ["0", "1", "2", "3"]
+    assert connections() == 1
+
+
+@pytest.mark.slow
+def test_after_a_failure_all_connections_are_made_again(sftp: SftpPlace) -> None:
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda number: sftp.write(f"pins/{number}", os.urandom(1 << 20)), range(6)))
+    for target in sftp._free:
+        assert target._process
+        target._process.end()
+    with pytest.raises((OSError, EOFError)):
+        sftp.has("pins/1")
+    assert sftp.has("pins/1")
+
+
+@pytest.mark.slow
+def test_computers_that_send_the_same_file_at_the_same_time_do_not_mix_their_bytes(sftp: SftpPlace) -> None:
+    data = os.urandom(8 << 20)
+    places = [SftpPlace(sftp.host) for _ in range(3)]
+    for number in range(3):
+        with ThreadPoolExecutor(3) as pool:
+            list(pool.map(lambda place, number=number: place.write(f"pins/{number}", data), places))
+        assert b"".join(sftp.read(f"pins/{number}", 0, len(data) + 1)) == data
+    assert not [name for name in os.listdir(f"{sftp.host.folder}/pins") if name.startswith(".")]
+    for place in places:
+        place.close()

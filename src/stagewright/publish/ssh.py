@@ -167,7 +167,7 @@ class SftpTarget:
     def _upload(self, source: Path, target: str) -> None:
         folder, name = posixpath.split(target)
         part = posixpath.join(folder, f".{name}.part")
-        self._make_folders(folder)
+        self.make_folders(folder)
         try:
             done = self.sftp.stat(part).st_size
         except FileNotFoundError:
@@ -185,7 +185,7 @@ class SftpTarget:
         """Write a file under a hidden name, and rename it."""
         target = self._path(path)
         folder, name = posixpath.split(target)
-        self._make_folders(folder)
+        self.make_folders(folder)
         part = posixpath.join(folder, f".{name}.part")
         with self.sftp.open(part, "wb") as upload:
             upload.write(data)
@@ -218,7 +218,7 @@ class SftpTarget:
         """Return the SHA256 of files, which are read back."""
         return read_digests(self, folder, names)
 
-    def _make_folders(self, folder: str) -> None:
+    def make_folders(self, folder: str) -> None:
         """Make a folder and those above it."""
         missing = []
         while folder not in ("", "/"):

@@ -1,26 +1,19 @@
-"""Places of files: a folder of this computer, a server that speaks SFTP, and what fsspec knows, such as S3."""
+"""Places of files: a folder of this computer, and what fsspec knows, such as S3."""
 
 from __future__ import annotations
 
 import os
 import secrets
 import shutil
-import stat
-import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from stagewright.fetch.web import without_password
 from stagewright.publish.objects import open_service
-from stagewright.publish.ssh import SftpTarget, SshHost
-from stagewright.publish.target import TargetOptions
-from stagewright.remote.place import CHUNK, Blob, Found, blob_path, missing
+from stagewright.remote.place import CHUNK, HIDDEN, Blob, Found, blob_path, missing
 from stagewright.trees import files_below
-
-HIDDEN = "."
-"""First character of the names of unfinished uploads."""
 
 EXTRA = "remotes"
 """The extra of Stagewright with the packages that remotes need."""
@@ -103,96 +96,6 @@ class _NewFile:
             os.fsync(stream.fileno())
         self.temporary.chmod(0o644)
         self.temporary.replace(self.target)
-
-
-@dataclass
-class SftpPlace:
-    """A folder on a server that speaks SFTP. Each thread has its own connection, by ssh(1)."""
-
-    host: SshHost
-    writable: bool = True
-    lists: bool = True
-    _threads: threading.local = field(default_factory=threading.local, repr=False)
-    _targets: list[SftpTarget] = field(default_factory=list, repr=False)
-
-    @property
-    def name(self) -> str:
-        """The address of the folder."""
-        return self.host.name
-
-    @property
-    def _target(self) -> SftpTarget:
-        found: SftpTarget | None = getattr(self._threads, "target", None)
-        if found is None:
-            found = self._threads.target = SftpTarget(self.host)
-            self._targets.append(found)
-        return found
-
-    def _path(self, path: str) -> str:
-        return f"{self.host.folder.rstrip('/')}/{path}"
-
-    def read(self, path: str, start: int, size: int) -> Iterator[bytes]:
-        """Yield bytes of a file. Requests are sent ahead of the answers."""
-        try:
-            with self._target.sftp.open(self._path(path), "rb") as stream:
-                size = min(size, max(0, stream.stat().st_size - start))
-                pieces = [(at, min(1 << 15, start + size - at)) for at in range(start, start + size, 1 << 15)]
-                for first in range(0, len(pieces), 64):
-                    yield from stream.readv(pieces[first : first + 64])
-        except FileNotFoundError as error:
-            raise missing(self, path) from error
-
-    def has(self, path: str) -> bool:
-        """Return True if a file exists."""
-        try:
-            return stat.S_ISREG(self._target.sftp.stat(self._path(path)).st_mode)
-        except FileNotFoundError:
-            return False
-
-    def put(self, blob: Blob, source: Path) -> None:
-        """Upload a file under a hidden name, and rename it. A part that is there goes on."""
-        folder, _, name = blob_path(blob.digest).rpartition("/")
-        if source.name != name:
-            link = source.with_name(name)
-            source.rename(link)
-            try:
-                self._target.put(folder, link.parent, [name])
-            finally:
-                link.rename(source)
-        else:
-            self._target.put(folder, source.parent, [name])
-
-    def write(self, path: str, data: bytes, refers: Sequence[Blob] = ()) -> None:
-        """Write a file under a hidden name, and rename it."""
-        self._target.write(path, data)
-
-    def listed(self, folder: str) -> Mapping[str, Found]:
-        """Return the files below a folder."""
-        found, waiting = {}, [""]
-        while waiting:
-            inner = waiting.pop()
-            try:
-                entries = self._target.sftp.listdir_attr(self._path(f"{folder}/{inner}"))
-            except FileNotFoundError:
-                continue
-            for entry in entries:
-                name = f"{inner}{entry.filename}"
-                if stat.S_ISDIR(entry.st_mode):
-                    waiting.append(f"{name}/")
-                elif not entry.filename.startswith(HIDDEN):
-                    found[name] = Found(entry.st_size, entry.st_mtime)
-        return found
-
-    def remove(self, path: str) -> None:
-        """Remove a file."""
-        self._target.remove(path)
-
-    def close(self) -> None:
-        """End all connections."""
-        for target in self._targets:
-            target.close()
-        self._targets.clear()
-        self._threads = threading.local()
 
 
 _AT_ONCE = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "memory"})
@@ -298,8 +201,3 @@ def _time_of(info: Mapping[str, Any]) -> float:
     if hasattr(when, "timestamp"):
         return float(when.timestamp())
     return float(when) if isinstance(when, (int, float)) else 0.0
-
-
-def sftp_place(url: str, ssh_config: Path | None) -> SftpPlace:
-    """Return the place of an address ``sftp://USER@HOST:PORT/FOLDER``."""
-    return SftpPlace(SshHost.of(url, TargetOptions(ssh_config)))

@@ -31,6 +31,9 @@ SMALL = 16 << 20
 
 CHUNK = 1 << 20
 
+HIDDEN = "."
+"""First character of the names of unfinished uploads."""
+
 SLOWEST = 1024
 """Bytes each second below which a transfer counts as stalled, after :data:`PATIENCE` seconds."""
 

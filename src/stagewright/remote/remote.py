@@ -23,9 +23,10 @@ from stagewright.events import Listener
 from stagewright.graph.node import Yields
 from stagewright.project.remotes import Remote
 from stagewright.publish.attempts import Attempts, Retries
-from stagewright.remote.file_places import FolderPlace, FsspecPlace, sftp_place
+from stagewright.remote.file_places import FolderPlace, FsspecPlace
 from stagewright.remote.place import Blob, Found, Place, read_document
 from stagewright.remote.registry_place import RegistryPlace
+from stagewright.remote.sftp_place import sftp_place
 from stagewright.remote.statement import Policy, Statement, result_path
 from stagewright.remote.web_place import WebPlace
 

@@ -11,6 +11,7 @@ import argparse
 import json
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -44,6 +45,7 @@ def main() -> int:
     parser.add_argument("--at-once", type=int, default=3, help="farms at the same time: they wait most of the time")
     parser.add_argument("--seed", default=str(random.SystemRandom().randrange(10**6)), help="of all random choices")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     print(f"--seed {options.seed}", flush=True)
     writing = threading.Lock()
 

@@ -149,7 +149,7 @@ class Network:
     def close(self) -> None:
         """End all programs and remove all namespaces."""
         for process in self.processes.values():
-            process.send_signal(signal.SIGINT if process.poll() is None else 0)
+            process.send_signal(signal.SIGINT)
         for name in list(self.processes):
             self.stop(name)
         for namespace in [*(one.namespace for one in self.computers.values()), self._hub]:

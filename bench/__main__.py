@@ -15,11 +15,13 @@ from bench import (
     content,
     digests,
     embedded,
+    farm_nodes,
     media,
     netboot,
     nodes,
     packing,
     plan,
+    remotes,
     roots,
     specs,
     start,
@@ -32,7 +34,7 @@ BENCHMARKS = {
     module.__name__.rpartition(".")[2]: module
     for module in (
         *(start, plan, atoms, digests, trees, content, specs),
-        *(nodes, roots, packing, unpacking, media, netboot, embedded),
+        *(nodes, farm_nodes, remotes, roots, packing, unpacking, media, netboot, embedded),
     )
 }
 """All benchmarks by name, in their order."""

@@ -115,12 +115,17 @@ def copy_of_demo(setting: Setting, name: str) -> Path:
     return target
 
 
+def seed_key(project: Path, store: Path, seed: str) -> str:
+    """Return the key of a seed of the project."""
+    words = _command(project, store, "plan", seed, "--json")
+    plan = json.loads(subprocess.run(words, check=True, capture_output=True).stdout)
+    (key,) = (step["key"] for step in plan["nodes"] if step["node"] == f"seed:{seed}")
+    return str(key)
+
+
 def seed_tree(project: Path, store: Path) -> Path:
     """Return the tree of the project's seed ``debian``, which is built already."""
-    words = _command(project, store, "plan", "debian", "--json")
-    plan = json.loads(subprocess.run(words, check=True, capture_output=True).stdout)
-    (key,) = (step["key"] for step in plan["nodes"] if step["node"] == "seed:debian")
-    return store / "layers" / str(key) / "tree"
+    return store / "layers" / seed_key(project, store, "debian") / "tree"
 
 
 def tree_to_pack(setting: Setting, name: str) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 from bench.measure import Row, Setting, stagewright, timed
 from stagewright.engine.ready_nodes import ReadyNodes
@@ -31,8 +32,14 @@ def measure(setting: Setting) -> list[Row]:
 
 
 def _chain(setting: Setting, count: int) -> float:
-    folder = setting.folder / f"chain{count}"
+    folder = write_chain(setting.folder / f"chain{count}", count)
+    return timed(stagewright, folder, folder / "store", "build", "--progress=quiet")[1]
+
+
+def write_chain(folder: Path, count: int, word: str = "") -> Path:
+    """Write a project with a chain of so many stages, and return its folder. Chains of other words share no node."""
     (folder / "seed" / "usr").mkdir(parents=True)
+    (folder / "seed" / "usr" / "word").write_text(word, encoding="utf-8")
     lines = [
         "format = 1",
         '[project]\nname = "chain"\nsource_date_epoch = 0',
@@ -44,7 +51,7 @@ def _chain(setting: Setting, count: int) -> float:
             f'[stages.s{number}]\nkind = "livecd-stage1"\nroot = "{below}"\nos_release = {{ VERSION = "{number}" }}'
         )
     (folder / "stagewright.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return timed(stagewright, folder, folder / "store", "build", "--progress=quiet")[1]
+    return folder
 
 
 def _scheduling(count: int) -> float:

@@ -25,8 +25,7 @@ from stagewright.attributes import is_kept
 from stagewright.errors import Reason, StagewrightError
 from stagewright.remote.chunks import chunks_of, has_body
 from stagewright.run import UMASK, exit_if_orphaned
-from stagewright.store.content import FILE_NAME, PACKAGES, Entry, read_content
-from stagewright.store.store import PARTS
+from stagewright.store.content import FILE_NAME, PACKAGES, PARTS, Entry, read_content
 from stagewright.trees import walk_tree
 
 BLOCK = 1 << 20

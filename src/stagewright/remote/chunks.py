@@ -6,7 +6,8 @@ is cut into chunks:
 
 - Consecutive files of up to :data:`LARGE` bytes form a group. A group ends by its size and by the digest of its last
   file, so groups after a changed file are the same as before.
-- A larger file is cut into pieces of :data:`PIECE` bytes.
+- A larger file is a chunk.
+- A file above :data:`WHOLE` bytes is a chunk that is divided by its content when it is sent (remote/pieces.py).
 
 The name of a chunk is made of the digests of its files. So a program that has two lists knows which chunks differ,
 without reading a file (docs/decisions/055-chunks-of-a-remote.md).
@@ -26,8 +27,8 @@ LARGE = 64 << 10
 LEAST = 16 << 10
 """A group may end when it has this size (bytes); one above :data:`LARGE` ends."""
 
-PIECE = 4 << 20
-"""The size of the pieces of a large file (bytes)."""
+WHOLE = 1 << 20
+"""Files above this size (bytes) are divided by their content."""
 
 _ENDS = "01234567"
 """First digits of the digest of a file that ends a group: one of two."""
@@ -35,10 +36,11 @@ _ENDS = "01234567"
 
 @dataclass(frozen=True)
 class Chunk:
-    """One chunk: its name (64 hexadecimal digits), and its size in bytes."""
+    """One chunk: its name (64 hexadecimal digits), its size in bytes, and if it is divided by its content."""
 
     name: str
     size: int
+    divided: bool = False
 
 
 def has_body(entry: Entry) -> bool:
@@ -57,7 +59,7 @@ def chunks_of(entries: Iterable[Entry]) -> Iterator[Chunk]:
             if digests:
                 yield _group(digests, size)
                 digests, size = [], 0
-            yield from _pieces(entry)
+            yield _file(entry)
             continue
         digests.append(f"{entry.content}:{entry.size}")
         size += entry.size
@@ -72,7 +74,7 @@ def _group(digests: list[str], size: int) -> Chunk:
     return Chunk(hashlib.sha256(("group\n" + "\n".join(digests)).encode()).hexdigest(), size)
 
 
-def _pieces(entry: Entry) -> Iterator[Chunk]:
-    for start in range(0, entry.size, PIECE):
-        name = hashlib.sha256(f"piece\n{entry.content}\n{start}".encode()).hexdigest()
-        yield Chunk(name, min(PIECE, entry.size - start))
+def _file(entry: Entry) -> Chunk:
+    if entry.size > WHOLE:
+        return Chunk(hashlib.sha256(f"file\n{entry.content}".encode()).hexdigest(), entry.size, divided=True)
+    return Chunk(hashlib.sha256(f"piece\n{entry.content}\n0".encode()).hexdigest(), entry.size)

@@ -34,8 +34,8 @@ from stagewright.publish.target import missing_package
 from stagewright.remote.file_places import EXTRA
 from stagewright.remote.helper import restoring
 from stagewright.remote.place import Blob, blob_path, read_blob, read_exactly
-from stagewright.remote.push import LIST_LIMIT
 from stagewright.remote.remote import RemoteStore
+from stagewright.remote.shared_chunks import LIST_LIMIT, unpacked
 from stagewright.remote.statement import Index, Statement
 from stagewright.store.content import FILE_NAME as CONTENT
 from stagewright.store.meta import Meta
@@ -129,7 +129,7 @@ class _Pull:
         if "records" in statement.parts:
             self._write_part("records", "packages.gz")
         index = Index.parse(
-            _unpacked(self._part("index"), LIST_LIMIT), statement.packs, statement.size, self.remote.place.name
+            unpacked(self._part("index"), LIST_LIMIT), statement.packs, statement.size, self.remote.place.name
         )
         parts = self.store.cache("remote")
         parts.mkdir(exist_ok=True)
@@ -295,18 +295,6 @@ def decompressor() -> Any:
         return data
 
     return decompress
-
-
-def _unpacked(data: bytes, limit: int) -> bytes:
-    """Return gzipped data. Raises: BAD_LISTING if it is damaged, or above the limit."""
-    try:
-        unpacker = zlib.decompressobj(wbits=31)
-        found = unpacker.decompress(data, limit)
-    except zlib.error as error:
-        raise StagewrightError(Reason.BAD_LISTING, f"damaged ({error})") from error
-    if unpacker.unconsumed_tail or not unpacker.eof:
-        raise StagewrightError(Reason.BAD_LISTING, f"damaged, or more than {limit} bytes")
-    return found
 
 
 def _check_list(path: Path, digest: str) -> None:

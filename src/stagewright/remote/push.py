@@ -6,13 +6,12 @@ packs of :data:`PACK` bytes. The statement is written last: a result without it 
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import hashlib
 import json
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,12 +25,24 @@ from stagewright.remote.bodies import ranges
 from stagewright.remote.chunks import Chunk, chunks_of
 from stagewright.remote.file_places import EXTRA
 from stagewright.remote.helper import sending
-from stagewright.remote.place import Blob, blob_path, read_blob, read_document
+from stagewright.remote.pieces import pieces_of
+from stagewright.remote.place import Blob, blob_path
 from stagewright.remote.remote import RemoteStore
+from stagewright.remote.shared_chunks import (
+    DIVIDED,
+    REMEMBERED,
+    Located,
+    SharedChunks,
+    divided_data,
+    latest,
+    latest_path,
+    shared_chunks,
+)
 from stagewright.remote.statement import Index, IndexRow, Statement
 from stagewright.store.content import FILE_NAME as CONTENT
 from stagewright.store.content import read_content
 from stagewright.store.in_use import in_use
+from stagewright.store.meta import Meta
 from stagewright.store.store import Store
 
 PACK = 16 << 20
@@ -40,14 +51,10 @@ PACK = 16 << 20
 LEVEL = 3
 """Level of zstd(1)."""
 
-LIST_LIMIT = 512 << 20
-"""The largest list and index (bytes)."""
+THREADS = 4
+"""Number of threads that compress."""
 
-REMEMBERED = 3
-"""Number of former results of a node whose chunks a new one can share."""
-
-_PAUSE = 1 << 20
-_THREADS = 4
+_PAUSE = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -74,47 +81,13 @@ def push(remote: RemoteStore, store: Store, yields: Yields, key: str) -> Pushed:
             raise StagewrightError(Reason.NOT_SUPPORTED, what, hint=f"stagewright rebuild {meta.node}")
         with store.scratch("push") as folder:
             try:
-                return _Push(remote, store, yields, key, folder).run(_known(remote, meta.node))
+                return _Push(remote, store, yields, key, folder).run(shared_chunks(remote, meta.node))
             except StagewrightError as error:
                 if error.reason is not Reason.NOT_FOUND:
                     raise
-            return _Push(remote, store, yields, key, folder).run({})  # a pack to share was removed meanwhile
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Where a chunk is in the remote."""
-
-    pack: Blob
-    start: int
-    length: int
-
-
-def latest_path(node: str) -> str:
-    """Return the path of the document with the last results of a node."""
-    return f"latest/{hashlib.sha256(node.encode()).hexdigest()}"
-
-
-def latest(remote: RemoteStore, node: str) -> list[tuple[Yields, str]]:
-    """Return the last results of a node that were pushed, newest first."""
-    with contextlib.suppress(StagewrightError, ValueError, TypeError):
-        found = json.loads(read_document(remote.place, latest_path(node)))
-        return [(Yields(yields), str(key)) for yields, key in found][:REMEMBERED]
-    return []
-
-
-def _known(remote: RemoteStore, node: str) -> dict[str, _Place]:
-    """Return the chunks of the last results of a node, by name."""
-    found: dict[str, _Place] = {}
-    for yields, key in latest(remote, node):
-        with contextlib.suppress(StagewrightError):  # it was removed, or other keys have signed it
-            statement = remote.statement(yields, key)
-            if statement is None:
-                continue
-            data = gzip.decompress(read_blob(remote.place, statement.parts["index"], LIST_LIMIT))
-            for row in Index.parse(data, statement.packs, statement.size, remote.place.name).rows:
-                found.setdefault(row.name, _Place(statement.packs[row.pack], row.start, row.length))
-    return found
+            return _Push(remote, store, yields, key, folder).run(
+                SharedChunks()
+            )  # a pack to share was removed meanwhile
 
 
 @dataclass
@@ -124,110 +97,148 @@ class _Push:
     yields: Yields
     key: str
     folder: Path
-    sent: int = 0
     done: int = 0
+    divided: dict[str, list[str]] = field(default_factory=dict)
 
-    def run(self, known: dict[str, _Place]) -> Pushed:
-        """Push the result. ``known`` are chunks that the remote has."""
+    def run(self, shared: SharedChunks) -> Pushed:
+        """Push the result. ``shared`` are chunks that the remote has."""
         result = self.store.folder(self.yields, self.key)
         meta = self.store.meta(self.yields, self.key)
         chunks = list(chunks_of(read_content(result / CONTENT, meta.content)))
-        wanted: dict[str, int] = {}
-        for number, chunk in enumerate(chunks):
-            if chunk.name not in known:
-                wanted.setdefault(chunk.name, number)
-        self._check(known, chunks)
-        places = {**known, **self._packs(result, meta.node, chunks, sorted(wanted.values()))}
-        packs = list(dict.fromkeys(places[chunk.name].pack for chunk in chunks))
-        numbers = {pack: number for number, pack in enumerate(packs)}
-        rows = [self._row(chunk, places[chunk.name], numbers) for chunk in chunks]
-        parts = {
-            "meta": self._part("meta", (result / "meta.json").read_bytes()),
-            "content": self._part("content", (result / CONTENT).read_bytes()),
-            "index": self._part("index", gzip.compress(Index(packs, rows).data(), 6, mtime=0)),
-        }
-        records = self.store.records(self.yields, self.key)
-        if records.exists():
-            parts["records"] = self._part("records", records.read_bytes())
+        places = {chunk.name: found for chunk in chunks if (found := shared.of(chunk))}
+        self._check(one.pack for found in places.values() for one in found)
+        uploads = _Uploads(self.remote)
+        with uploads:
+            parts = self._parts(meta, uploads)
+            wanted = {chunk.name: number for number, chunk in reversed(list(enumerate(chunks)))}
+            numbers = sorted(number for name, number in wanted.items() if name not in places)
+            new = self._packs(result, meta.node, [chunks[number] for number in numbers], numbers, shared, uploads)
+            places.update(new)
+            rows = [one for chunk in chunks for one in places[chunk.name]]
+            packs = list(dict.fromkeys(one.pack for one in rows))
+            parts |= self._indices(chunks, places, packs, uploads)
         size = sum(chunk.size for chunk in chunks)
         statement = Statement(
             self.yields, self.key, meta.node, meta.kind, meta.created, size, tuple(meta.stack), parts, tuple(packs)
         )
-        self._check({name: place for name, place in known.items() if place.pack in numbers}, chunks)
-        self._write(statement)
-        return Pushed(self.sent, size)
+        self._check(set(packs) - uploads.blobs)
+        return Pushed(uploads.sent + self._write(statement), size)
 
-    def _check(self, known: dict[str, _Place], chunks: Sequence[Chunk]) -> None:
+    def _check(self, packs: Iterable[Blob]) -> None:
         """Raise NOT_FOUND if a pack whose chunks are shared was removed."""
-        for pack in {known[chunk.name].pack for chunk in chunks if chunk.name in known}:
+        for pack in set(packs):
             if not self.remote.exists(blob_path(pack.digest)):
                 raise StagewrightError(Reason.NOT_FOUND, f"{self.remote.place.name}: {blob_path(pack.digest)}")
 
-    @staticmethod
-    def _row(chunk: Chunk, place: _Place, numbers: dict[Blob, int]) -> IndexRow:
-        return IndexRow(chunk.name, numbers[place.pack], place.start, place.length, chunk.size)
+    def _parts(self, meta: Meta, uploads: _Uploads) -> dict[str, Blob]:
+        """Upload the description and the list, in the background."""
+        result, records = self.store.folder(self.yields, self.key), self.store.records(self.yields, self.key)
+        files = {"meta": result / "meta.json", "content": result / CONTENT, "records": records}
+        return {name: self._part(name, path.read_bytes(), uploads) for name, path in files.items() if path.exists()}
 
-    def _packs(self, result: Path, node: str, chunks: Sequence[Chunk], wanted: Sequence[int]) -> dict[str, _Place]:
-        """Send the wanted chunks in packs, and return their places."""
-        if not wanted:
-            return {}
-        listed = self.folder / "wanted.json"
-        listed.write_text(json.dumps(ranges(wanted)), encoding="utf-8")
-        total = sum(chunks[number].size for number in wanted)
-        uploads = _Uploads(self)
-        with uploads, sending(result, listed, self.yields) as process:
-            assert process.stdout
-            writer = _PackWriter(self.folder, uploads)
-            for chunk, frame in _frames(process.stdout, [chunks[number] for number in wanted]):
-                writer.add(chunk, frame)
-                self._progress(node, chunk.size, total)
-            writer.end()
-        return writer.places()
+    def _indices(
+        self, chunks: Sequence[Chunk], places: dict[str, Sequence[Located]], packs: Sequence[Blob], uploads: _Uploads
+    ) -> dict[str, Blob]:
+        """Upload where the chunks are, and which of them were divided."""
+        numbers = {pack: number for number, pack in enumerate(packs)}
+        rows: list[IndexRow] = []
+        divided: dict[str, tuple[int, int]] = {}
+        for chunk in chunks:
+            found = places[chunk.name]
+            if chunk.divided:
+                divided[chunk.name] = (len(rows), len(found))
+            rows += [IndexRow(one.name, numbers[one.pack], one.start, one.length, one.size) for one in found]
+        index = gzip.compress(Index(packs, rows).data(), 6, mtime=0)
+        parts = {"index": self._part("index", index, uploads)}
+        if divided:
+            parts[DIVIDED] = self._part(DIVIDED, divided_data(divided), uploads)
+        return parts
 
-    def _progress(self, node: str, size: int, total: int) -> None:
-        before, self.done = self.done, self.done + size
-        if before // _PAUSE // 16 != self.done // _PAUSE // 16:
-            name = f"MiB to {self.remote.name}"
-            self.remote.emit(NodeProgress(node=node, done=self.done >> 20, total=-(-total >> 20), name=name))
-
-    def _part(self, name: str, data: bytes) -> Blob:
+    def _part(self, name: str, data: bytes, uploads: _Uploads) -> Blob:
         path = self.folder / name
         path.write_bytes(data)
         blob = Blob(hashlib.sha256(data).hexdigest(), len(data))
-        self.upload(blob, path)
+        uploads.add(blob, path)
         return blob
 
-    def upload(self, blob: Blob, path: Path) -> None:
-        """Upload a blob, unless it is there, and remove its file."""
-        if not self.remote.exists(blob_path(blob.digest)):
-            self.remote.put(blob, path)
-            self.sent += blob.size
-        path.unlink(missing_ok=True)
+    def _packs(
+        self,
+        result: Path,
+        node: str,
+        chunks: Sequence[Chunk],
+        numbers: Sequence[int],
+        shared: SharedChunks,
+        uploads: _Uploads,
+    ) -> dict[str, Sequence[Located]]:
+        """Send the chunks with these numbers in packs, and return their places."""
+        if not chunks:
+            return {}
+        listed = self.folder / "wanted.json"
+        listed.write_text(json.dumps(ranges(numbers)), encoding="utf-8")
+        total = sum(chunk.size for chunk in chunks)
+        writer = _PackWriter(self.folder, uploads)
+        with sending(result, listed, self.yields) as process:
+            assert process.stdout
+            contents = self._contents(process.stdout, chunks, shared, lambda size: self._progress(node, size, total))
+            for name, size, frame in _frames(contents):
+                writer.add(name, size, frame)
+            writer.end()
+        there = {**shared.located, **writer.places()}
+        names = {chunk.name: self.divided[chunk.name] if chunk.divided else [chunk.name] for chunk in chunks}
+        return {chunk: [there[name] for name in found] for chunk, found in names.items()}
 
-    def _write(self, statement: Statement) -> None:
+    def _contents(
+        self, stream: IO[bytes], chunks: Sequence[Chunk], shared: SharedChunks, report: Callable[[int], None]
+    ) -> Iterator[tuple[str, bytes]]:
+        """Yield names and bytes of chunks, and of those pieces of divided ones that the remote does not have."""
+        known = set(shared.located)
+        for chunk in chunks:
+            if not chunk.divided:
+                data = stream.read(chunk.size)
+                if len(data) != chunk.size:
+                    raise EOFError
+                yield chunk.name, data
+                report(len(data))
+                continue
+            names = self.divided[chunk.name] = []
+            for data in pieces_of(stream, chunk.size):
+                name = hashlib.sha256(data).hexdigest()
+                names.append(name)
+                if name not in known:
+                    known.add(name)
+                    yield name, data
+                report(len(data))
+
+    def _progress(self, node: str, size: int, total: int) -> None:
+        before, self.done = self.done, self.done + size
+        if before // _PAUSE != self.done // _PAUSE:
+            name = f"MiB to {self.remote.name}"
+            self.remote.emit(NodeProgress(node=node, done=self.done >> 20, total=-(-total >> 20), name=name))
+
+    def _write(self, statement: Statement) -> int:
+        """Write the statement, and note that it is the last result of its node. Return the number of bytes."""
         document = self.remote.policy.document(statement)
-        self.remote.write(statement.path, document, statement.blobs)
-        self.sent += len(document)
         others = [one for one in latest(self.remote, statement.node) if one != (self.yields, self.key)]
         listed = json.dumps([[self.yields.value, self.key], *others[: REMEMBERED - 1]]).encode()
-        self.remote.write(latest_path(statement.node), listed)
+        with ThreadPoolExecutor(1) as pool:
+            noted = pool.submit(self.remote.write, latest_path(statement.node), listed)
+            self.remote.write(statement.path, document, statement.blobs)
+            noted.result()
+        return len(document)
 
 
-def _frames(stream: IO[bytes], chunks: Sequence[Chunk]) -> Iterator[tuple[Chunk, bytes]]:
-    """Yield chunks with their compressed content, which several threads compress."""
+def _frames(contents: Iterable[tuple[str, bytes]]) -> Iterator[tuple[str, int, bytes]]:
+    """Yield names of chunks with their sizes and their compressed content, which several threads compress."""
     compress = compressor()
-    waiting: deque[tuple[Chunk, Future[bytes]]] = deque()
-    with ThreadPoolExecutor(_THREADS) as pool:
-        for chunk in chunks:
-            data = stream.read(chunk.size)
-            if len(data) != chunk.size:
-                raise EOFError
-            waiting.append((chunk, pool.submit(compress, data)))
-            if len(waiting) > 4 * _THREADS:
-                done, frame = waiting.popleft()
-                yield done, frame.result()
-        for done, frame in waiting:
-            yield done, frame.result()
+    waiting: deque[tuple[str, int, Future[bytes]]] = deque()
+    with ThreadPoolExecutor(THREADS) as pool:
+        for name, data in contents:
+            waiting.append((name, len(data), pool.submit(compress, data)))
+            if len(waiting) > 4 * THREADS:
+                done, size, frame = waiting.popleft()
+                yield done, size, frame.result()
+        for done, size, frame in waiting:
+            yield done, size, frame.result()
 
 
 def compressor() -> Any:
@@ -248,18 +259,35 @@ def compressor() -> Any:
 
 
 class _Uploads:
-    """Uploads of packs by several threads. At most twice as many packs wait as there are connections."""
+    """Uploads of blobs by several threads. At most twice as many wait as there are connections.
 
-    def __init__(self, push_: _Push) -> None:
-        self._push = push_
-        self._pool = ThreadPoolExecutor(push_.remote.connections)
-        self._waiting: deque[Future[None]] = deque()
+    ``sent`` are the bytes of those that the remote did not have; ``blobs`` are all. Both are complete after the block.
+    """
+
+    def __init__(self, remote: RemoteStore) -> None:
+        self.sent = 0
+        self.blobs: set[Blob] = set()
+        self._remote = remote
+        self._pool = ThreadPoolExecutor(remote.connections)
+        self._waiting: deque[Future[int]] = deque()
 
     def add(self, blob: Blob, path: Path) -> None:
-        """Upload a pack in the background."""
-        self._waiting.append(self._pool.submit(self._push.upload, blob, path))
-        while len(self._waiting) > 2 * self._push.remote.connections:
-            self._waiting.popleft().result()
+        """Upload a file in the background, and remove it."""
+        if blob in self.blobs:
+            path.unlink()
+            return
+        self.blobs.add(blob)
+        self._waiting.append(self._pool.submit(self._upload, blob, path))
+        while len(self._waiting) > 2 * self._remote.connections:
+            self.sent += self._waiting.popleft().result()
+
+    def _upload(self, blob: Blob, path: Path) -> int:
+        sent = 0
+        if not self._remote.exists(blob_path(blob.digest)):
+            self._remote.put(blob, path)
+            sent = blob.size
+        path.unlink(missing_ok=True)
+        return sent
 
     def __enter__(self) -> _Uploads:
         return self
@@ -267,7 +295,7 @@ class _Uploads:
     def __exit__(self, kind: object, *_: object) -> None:
         try:
             while self._waiting and kind is None:
-                self._waiting.popleft().result()
+                self.sent += self._waiting.popleft().result()
         finally:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
@@ -279,13 +307,13 @@ class _PackWriter:
     folder: Path
     uploads: _Uploads
     _frames: list[bytes] = field(default_factory=list)
-    _rows: list[tuple[str, int, int]] = field(default_factory=list)
+    _rows: list[tuple[str, int, int, int]] = field(default_factory=list)
     _size: int = 0
-    _found: dict[str, _Place] = field(default_factory=dict)
+    _found: dict[str, Located] = field(default_factory=dict)
 
-    def add(self, chunk: Chunk, frame: bytes) -> None:
-        """Add a chunk."""
-        self._rows.append((chunk.name, self._size, len(frame)))
+    def add(self, name: str, size: int, frame: bytes) -> None:
+        """Add a chunk of this size (bytes, uncompressed)."""
+        self._rows.append((name, self._size, len(frame), size))
         self._frames.append(frame)
         self._size += len(frame)
         if self._size > PACK:
@@ -302,11 +330,11 @@ class _PackWriter:
                 total.update(frame)
                 stream.write(frame)
         blob = Blob(total.hexdigest(), self._size)
-        for name, start, length in self._rows:
-            self._found[name] = _Place(blob, start, length)
+        for name, start, length, size in self._rows:
+            self._found[name] = Located(name, blob, start, length, size)
         self.uploads.add(blob, path)
         self._frames, self._rows, self._size = [], [], 0
 
-    def places(self) -> dict[str, _Place]:
+    def places(self) -> dict[str, Located]:
         """Return where the chunks are."""
         return self._found

@@ -33,6 +33,9 @@ FILE_NAME = "content.gz"
 PACKAGES = "binpkgs"
 """The part of a layer with its binary packages."""
 
+PARTS = (PACKAGES, "tree")
+"""Folders of a result that its list covers, in the order of the list."""
+
 FORMAT = "stagewright content 1"
 
 _CHUNK = 1 << 20

@@ -29,6 +29,7 @@ from stagewright.store.content import (
     ANY_OWNER,
     NO_NAMESPACE,
     PACKAGES,
+    PARTS,
     Damage,
     Entry,
     Ids,
@@ -41,7 +42,7 @@ from stagewright.store.content import FILE_NAME as CONTENT
 from stagewright.store.durable import sync_folder, write_atomically
 from stagewright.store.in_use import collecting
 from stagewright.store.meta import Meta
-from stagewright.store.store import PARTS, Store, ids_of
+from stagewright.store.store import Store, ids_of
 
 MOST = 1000
 """Largest number of differences that are kept for one result."""

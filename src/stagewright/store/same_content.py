@@ -29,11 +29,11 @@ from stagewright.graph.keys import Key, KeyData
 from stagewright.graph.node import Yields
 from stagewright.run import run
 from stagewright.store.content import FILE_NAME as CONTENT
-from stagewright.store.content import PACKAGES
+from stagewright.store.content import PACKAGES, PARTS
 from stagewright.store.durable import write_atomically
 from stagewright.store.in_use import in_use
 from stagewright.store.meta import Meta
-from stagewright.store.store import PARTS, Store
+from stagewright.store.store import Store
 from stagewright.trees import remove_tree
 
 FOLDER = "contents"

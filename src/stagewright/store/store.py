@@ -59,7 +59,7 @@ from stagewright.graph.keys import Key, KeyData
 from stagewright.graph.node import Yields
 from stagewright.locks import locked
 from stagewright.run import run
-from stagewright.store.content import ANY_OWNER, NO_NAMESPACE, KnownDigest, write_content
+from stagewright.store.content import ANY_OWNER, NO_NAMESPACE, PARTS, KnownDigest, write_content
 from stagewright.store.content import FILE_NAME as CONTENT
 from stagewright.store.durable import sync_folder, write_atomically
 from stagewright.store.meta import Meta
@@ -82,9 +82,6 @@ CACHES = ("binhosts", "binpkgs", "distfiles", "pypi", "repos", "seeds")
 
 KEPT = 10
 """Number of former keys of a node that are remembered."""
-
-PARTS = ("binpkgs", "tree")
-"""Folders of a result that its list covers, in the order of the list."""
 
 _TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# Made by Stagewright; see bford.info/cachedir\n"
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from bench import (
     atoms,
     content,
+    cores,
     digests,
     embedded,
     farm_nodes,
@@ -34,7 +35,7 @@ BENCHMARKS = {
     module.__name__.rpartition(".")[2]: module
     for module in (
         *(start, plan, atoms, digests, trees, content, specs),
-        *(nodes, farm_nodes, remotes, roots, packing, unpacking, media, netboot, embedded),
+        *(nodes, cores, farm_nodes, remotes, roots, packing, unpacking, media, netboot, embedded),
     )
 }
 """All benchmarks by name, in their order."""

@@ -93,18 +93,19 @@ def stagewright(folder: Path, store: Path, *words: str) -> float:
 
 def stagewright_cost(folder: Path, store: Path, *words: str) -> tuple[float, float]:
     """Run the command in a project. Return its wall time in seconds, and the memory of its largest process in MiB."""
-    command = _command(folder, store, *words)
+    line = command(folder, store, *words)
     started = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(line, stdout=subprocess.DEVNULL)
     status, usage = os.wait4(process.pid, 0)[1:]  # the usage of this command alone, with its processes
     wall = time.perf_counter() - started
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, command)
+        raise subprocess.CalledProcessError(process.returncode, line)
     return wall, usage.ru_maxrss / 1024
 
 
-def _command(folder: Path, store: Path, *words: str) -> list[str]:
+def command(folder: Path, store: Path, *words: str) -> list[str]:
+    """Return the command line of Stagewright for a project and a store."""
     return [sys.executable, "-m", "stagewright", "-C", str(folder), "--store", str(store), *words]
 
 
@@ -117,7 +118,7 @@ def copy_of_demo(setting: Setting, name: str) -> Path:
 
 def seed_key(project: Path, store: Path, seed: str) -> str:
     """Return the key of a seed of the project."""
-    words = _command(project, store, "plan", seed, "--json")
+    words = command(project, store, "plan", seed, "--json")
     plan = json.loads(subprocess.run(words, check=True, capture_output=True).stdout)
     (key,) = (step["key"] for step in plan["nodes"] if step["node"] == f"seed:{seed}")
     return str(key)

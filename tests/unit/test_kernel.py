@@ -18,6 +18,7 @@ import pytest
 from pydantic import ValidationError
 from roots import EPOCH, as_root, in_sandbox, make_root, with_shell
 
+from stagewright.engine.token_pool import TokenPool
 from stagewright.errors import ProblemsError, Reason, StagewrightError
 from stagewright.kernel.build import build_with_genkernel, build_with_make
 from stagewright.kernel.choose import Kernel
@@ -41,7 +42,9 @@ from stagewright.kernel.features import (
     read_features,
 )
 from stagewright.kernel.find import copy_image, copy_out, find_image
+from stagewright.root.job_tokens import FIFO, INSIDE, folder_of
 from stagewright.root.root import Root
+from stagewright.root.sandbox import Bind
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -327,3 +330,24 @@ def test_the_kernels_of_the_example_have_the_options_of_live_media(name: str) ->
     options = dict(re.findall(r"^CONFIG_(\w+)=(.+)$", text, re.MULTILINE))
     required = {*LIVE_SYSTEM_OPTIONS, *VERITY_OPTIONS, SQUASHFS_OPTIONS["zstd"], "DEVTMPFS", "TMPFS", "EFI_STUB"}
     assert {option for option in required if options.get(option) not in ("y", "m")} == set()
+
+
+@as_root
+@in_sandbox
+def test_the_jobs_of_a_kernel_take_tokens_and_give_them_back(sources: Root, tmp_path: Path) -> None:
+    """Three recipes run at the same time, with the one token of make itself among the three that there are."""
+    recipes = "all: 1 2 3\n1 2 3: .config\n\ttouch here$@; until [ -e here1 -a -e here2 -a -e here3 ]; do :; done\n"
+    (sources.path / "usr/src/linux/Makefile").write_text(MAKEFILE + recipes, encoding="utf-8")
+    for name in ("dd", "touch", "["):
+        shutil.copy(sources.path / "bin/sh", sources.path / "bin" / name)
+    pool = TokenPool(3)
+    pool.add(tmp_path)
+    try:
+        root = sources.with_binds(Bind(folder_of(tmp_path), INSIDE))
+        described = KernelSources("/usr/src/linux", None, "", 3, EPOCH, tokens=True)
+        build_with_make(root, described, configure(root, described))
+        fifo = os.open(folder_of(tmp_path) / FIFO, os.O_RDWR | os.O_NONBLOCK)
+        assert os.read(fifo, 100) == b"+++"
+        os.close(fifo)
+    finally:
+        pool.remove(tmp_path)

@@ -12,9 +12,11 @@ from stagewright.engine.lineage import metas_in
 from stagewright.engine.plan import Step
 from stagewright.engine.ready_nodes import ReadyNodes
 from stagewright.engine.resources import Resources
+from stagewright.engine.token_pool import TokenPool
 from stagewright.engine.worker_process import Worker
 from stagewright.graph.node import Demand, Node
 from stagewright.kinds.common.work import Grant
+from stagewright.portage.confdir import MEMORY_PER_JOB
 from stagewright.store.meta import Meta
 from stagewright.store.store import Store
 
@@ -31,6 +33,7 @@ class LocalExecutor:
         self._launch = launch
         self._disk = DiskWatch(store.path)
         self._running: dict[Path, Worker] = {}
+        self.pool = TokenPool(max(1, min(resources.cores, resources.memory // MEMORY_PER_JOB)))
 
     def demand(self, node: Node) -> Demand:
         """Return the demand of the node's kind."""
@@ -57,25 +60,39 @@ class LocalExecutor:
         return sum(min(demand.cores, self.resources.cores) for demand in demands)
 
     def place(self, node: Node, waiting: ReadyNodes) -> Placement:
-        """Grant the cores that running and ready nodes leave (``Demand``), and memory in proportion."""
-        jobs = [worker.job for worker in self._running.values()]
+        """Grant the cores that running and ready nodes leave (``Demand``), and memory in proportion.
+
+        A node that compiles is granted everything: its jobs take tokens from the pool of the run.
+        """
         if node.demand.compiles:
-            spare = self.resources.cores - sum(job.grant.cores for job in jobs if job.node.demand.compiles)
-            spare -= waiting.compiling
-        else:
-            spare = self.resources.cores - self._counted(*(job.node.demand for job in jobs)) - waiting.ready
+            return Placement(Grant(self.resources.cores, self.resources.memory))
+        demands = [worker.job.node.demand for worker in self._running.values()]
+        spare = self.resources.cores - self._counted(*demands) - waiting.ready
         cores = max(1, min(node.demand.cores, self.resources.cores), spare)
         memory = max(node.demand.memory, self.resources.memory * cores // self.resources.cores)
         return Placement(Grant(cores, memory))
 
     def start(self, job: Job, folder: Path, placement: Placement) -> Worker:
-        """Start the worker of a job."""
-        worker = self._running[folder] = self._launch(job, folder)
+        """Start the worker of a job, with tokens if its node compiles."""
+        if job.node.demand.compiles:
+            self.pool.add(folder)
+        try:
+            worker = self._running[folder] = self._launch(job, folder)
+        except BaseException:
+            self.pool.remove(folder)
+            raise
+        self._count_others()
         return worker
 
     def forget(self, attempt: Attempt) -> None:
         """Note that the worker of an attempt has ended."""
         self._running.pop(attempt.folder, None)
+        self.pool.remove(attempt.folder)
+        self._count_others()
+
+    def _count_others(self) -> None:
+        demands = [worker.job.node.demand for worker in self._running.values()]
+        self.pool.use(self._counted(*(demand for demand in demands if not demand.compiles)))
 
     def enforce(self) -> Set[Path]:
         """End the workers that exceed a limit which the kernel does not know."""

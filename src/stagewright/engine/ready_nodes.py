@@ -74,11 +74,6 @@ class ReadyNodes:
         """The number of nodes that can start."""
         return sum(map(len, self._heaps.values()))
 
-    @property
-    def compiling(self) -> int:
-        """The number of nodes that can start and that compile."""
-        return sum(len(heap) for demand, heap in self._heaps.items() if demand.compiles)
-
     def take(self, fits: Callable[[Demand], bool]) -> Node | None:
         """Remove and return the best node that can start and whose demand fits; None if there is none."""
         tops = [heap[0] for demand, heap in self._heaps.items() if heap and fits(demand)]

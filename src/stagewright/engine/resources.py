@@ -12,10 +12,10 @@ class Resources:
     """Limits for all nodes of a run together: cores, memory in MiB, and the number of nodes at a time.
 
     A node counts with the cores and the memory that its kind demands. A node that starts while cores are idle is
-    granted these, too, and keeps them when further nodes start. A node that compiles is granted all cores but those
-    of others that compile: what runs next to it is over soon. So the running nodes together can have more cores and
-    memory than the machine. This is intended: a long build of one package would otherwise leave cores idle, and the
-    kernel shares busy cores well. Memory is granted in proportion to cores.
+    granted these, too, and keeps them when further nodes start. So the running nodes together can have more cores and
+    memory than the machine. This is intended: cores would otherwise be idle, and the kernel shares busy cores well.
+    Memory is granted in proportion to cores. Nodes that compile are granted everything, and share it by tokens
+    (engine/token_pool.py).
     """
 
     cores: int

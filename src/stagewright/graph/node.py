@@ -40,7 +40,7 @@ class Demand:
     """Request of a node to the machine: cores, and memory in MiB.
 
     Nodes with the same word in ``exclusive`` never run at the same time. ``compiles`` is True if the node can use many
-    cores for hours: it is granted all that other nodes of this sort leave, although short nodes use some of them now.
+    cores for hours: it shares those of the run with other nodes of this sort, job by job.
     """
 
     cores: int = 1

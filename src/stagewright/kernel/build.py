@@ -19,7 +19,7 @@ _OVERLAY = "/tmp/stagewright-initramfs"
 def build_with_make(root: Root, sources: KernelSources, configuration: Configuration) -> str:
     """Compile and install a configured kernel with its modules inside the root. Return its version."""
     tree, make = sources.tree, sources.make
-    root.run(*make, env=sources.env)
+    root.run(*sources.compile, env=sources.env)
     version = root.ask(*make, "--silent", "--no-print-directory", "kernelrelease").split()[-1]
     image = root.ask(*make, "--silent", "--no-print-directory", "image_name").split()[-1]
     if "MODULES" in configuration.options:

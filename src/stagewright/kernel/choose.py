@@ -151,7 +151,8 @@ def prepare_sources(
     config = environment.files[settings.config] if settings.config else None
     ccache = CCACHE_ENV if environment.ccache else {}
     suffix = settings.extraversion or ""
-    sources = KernelSources(tree, config, suffix, environment.cores, environment.epoch, ccache)
+    tokens = environment.portage.tokens
+    sources = KernelSources(tree, config, suffix, environment.cores, environment.epoch, ccache, tokens)
     if config or settings.build is KernelBuilder.MAKE:  # otherwise genkernel uses its own configuration
         environment.on_phase(f"configure {tree}")
         done = configure(root, sources)

@@ -13,6 +13,7 @@ from pathlib import Path
 from stagewright.errors import Reason, StagewrightError
 from stagewright.kernel.features import KernelFeatures, LiveRequirements, format_options, parse_options
 from stagewright.root import files
+from stagewright.root.job_tokens import with_tokens
 from stagewright.root.local import has_program
 from stagewright.root.requirements import MissingRequirement, raise_if_missing
 from stagewright.root.root import Root
@@ -87,7 +88,7 @@ class KernelSources:
 
     ``tree`` is the path of the sources in the root, ``config`` a configuration of the project, ``extraversion`` the
     suffix of the version, ``epoch`` the time stamp in seconds since 1970. ``ccache`` is the environment of ccache(1)
-    for make, empty if ccache is not used.
+    for make, empty if ccache is not used. ``tokens`` is True if jobs take tokens (root/job_tokens.py).
     """
 
     tree: str
@@ -96,6 +97,7 @@ class KernelSources:
     jobs: int
     epoch: int
     ccache: Mapping[str, str] = field(default_factory=dict)
+    tokens: bool = False
 
     @property
     def env(self) -> dict[str, str]:
@@ -119,9 +121,18 @@ class KernelSources:
     @property
     def make(self) -> list[str]:
         """Command line of make(1) without a target."""
+        return [*self._make, f"-j{self.jobs}"]
+
+    @property
+    def compile(self) -> list[str]:
+        """Command line of make(1) that compiles everything."""
+        return with_tokens(self._make, self.jobs) if self.tokens else self.make
+
+    @property
+    def _make(self) -> list[str]:
         suffix = [f"LOCALVERSION=-{self.extraversion}"] if self.extraversion else []
         compiler = ["CC=ccache gcc", "HOSTCC=ccache gcc"] if self.ccache else []
-        return ["make", "-C", self.tree, f"-j{self.jobs}", *suffix, *compiler]
+        return ["make", "-C", self.tree, *suffix, *compiler]
 
 
 @dataclass(frozen=True)

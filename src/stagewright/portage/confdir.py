@@ -20,9 +20,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from stagewright.portage import job_tokens
 from stagewright.portage.confdir_merge import merge_confdir
 from stagewright.portage.repositories import Repository, main_repository, profile_link
 from stagewright.portage.settings import PortageSettings
+from stagewright.root.job_tokens import FLAG
 
 DISTDIR = "/var/cache/distfiles"
 PKGDIR = "/var/cache/binpkgs"
@@ -131,7 +133,7 @@ def assemble_confdir(
         merge_confdir(confdir, folder, number)
     if os.path.lexists(folder / "bashrc"):
         (folder / "bashrc").rename(folder / "bashrc.project")
-    (folder / "bashrc").write_text(_BASHRC, encoding="utf-8")
+    (folder / "bashrc").write_text(_BASHRC + job_tokens.bashrc(parallel.make), encoding="utf-8")
     (files / "90-stage").write_text(make_conf(_of_stage(settings)), encoding="utf-8")
     write_build_variables(folder, more or {}, sandbox=False)
     if (folder / "repos.conf").is_symlink():
@@ -154,12 +156,15 @@ def _defaults(parallel: ParallelJobs) -> dict[str, str]:
     }
 
 
-def write_build_variables(folder: Path, more: Mapping[str, str], *, sandbox: bool) -> None:
+def write_build_variables(folder: Path, more: Mapping[str, str], *, sandbox: bool, tokens: bool = False) -> None:
     """Write the file of make.conf with the variables that the build needs, :data:`FIXED` and ``more``.
 
-    ``sandbox`` is True if the root has sys-apps/sandbox.
+    ``sandbox`` is True if the root has sys-apps/sandbox, ``tokens`` if each package is to take a token.
     """
     features = " ".join(["${FEATURES}", *(() if sandbox else NO_SANDBOX), *FEATURES])
+    if tokens:
+        more = {**more, "MAKEFLAGS": FLAG}  # not in the environment: emerge would run one package without a token
+        features += f" {job_tokens.FEATURE}"
     text = make_conf({**FIXED, "FEATURES": features, **more})
     (folder / "make.conf" / BUILD).write_text(text, encoding="utf-8")
 

@@ -89,6 +89,7 @@ class Portage:
     repos: Sequence[Repository]
     epoch: int
     jobs: int = 1  # packages at a time
+    tokens: bool = False  # the jobs of a make take tokens, see root/job_tokens.py
     keeps_changed_etc: bool = False  # changed files of /etc stay; new versions become ._cfg files (CONFIG_PROTECT)
     binpkgs: BinaryPackages | None = None  # the cache of binary packages built here
     binhosts: Binhosts | None = None  # binary packages of other machines

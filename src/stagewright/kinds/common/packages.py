@@ -27,6 +27,7 @@ from stagewright.portage.confdir import CCACHE, ParallelJobs, assemble_confdir, 
 from stagewright.portage.confdir_check import make_conf_notes, shape_problems
 from stagewright.portage.distfiles import BuildDistfiles
 from stagewright.portage.emerge import PORTAGE_UID, FetchRequest, Portage, PortageFolders
+from stagewright.portage.job_tokens import knows_tokens
 from stagewright.portage.kernel_packages import kernel_notes
 from stagewright.portage.metadata import MetadataCache
 from stagewright.portage.pkgdir import Pkgdir
@@ -43,6 +44,7 @@ from stagewright.project.model import Project
 from stagewright.project.source import KeyPath, setting_name
 from stagewright.root import files
 from stagewright.root.host_facts import DRACUT_CONF, DRACUT_PLACE
+from stagewright.root.job_tokens import INSIDE
 from stagewright.root.lent import LentFolder
 from stagewright.root.machine_state import MachineState
 from stagewright.root.network import Service
@@ -200,10 +202,15 @@ class PackageStage(PortageSettings, Stage):
             binds.append(Bind(self._ccache(work), CCACHE, writable=True))
         apt = fetch_binds(work.folder / "apt", work.store.cache("apt.json")) if self.uses_portage else []
         root = replace(work.mount("root", [*binds, *extra]), services=_services(work, apt))
+        jobs = parallel.packages
+        if work.tokens:
+            root = root.with_binds(Bind(work.tokens, INSIDE))
         if self.uses_portage:
             self._check_tools(root)
             sandbox = files.exists(root.path, "usr/bin/sandbox")
-            write_build_variables(folders.config, folders.distfiles.variables, sandbox=sandbox)
+            tokens = work.tokens is not None and knows_tokens(root.path)
+            jobs = parallel.make if tokens else jobs  # each package then takes a token
+            write_build_variables(folders.config, folders.distfiles.variables, sandbox=sandbox, tokens=tokens)
             root = root.with_binds(*self._metadata(work).binds(root, repos))
         if hosts:
             hosts.prepare(root)
@@ -214,7 +221,8 @@ class PackageStage(PortageSettings, Stage):
             folders=folders,
             repos=repos,
             epoch=work.epoch,
-            jobs=parallel.packages,
+            jobs=jobs,
+            tokens=work.tokens is not None,
             keeps_changed_etc=self.keeps_changed_etc,
             binpkgs=self._binary_packages(work, folders, repos, confdirs) if self.binpkgs else None,
             binhosts=hosts,

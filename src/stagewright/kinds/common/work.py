@@ -21,6 +21,7 @@ from stagewright.kinds.common.tools import emulator
 from stagewright.portage.installed import Package
 from stagewright.root.devices import DeviceNode, missing_devices
 from stagewright.root.emulation import find_emulator, machine_of, register, unserved
+from stagewright.root.job_tokens import folder_of
 from stagewright.root.root import Root
 from stagewright.root.sandbox import Bind
 from stagewright.store.content import KnownDigest
@@ -97,6 +98,12 @@ class Work(Generic[C_co]):
     def memory(self) -> int:
         """The memory that the node may use, in MiB."""
         return self.grant.memory
+
+    @property
+    def tokens(self) -> Path | None:
+        """The folder with the tokens of the node's jobs (root/job_tokens.py); None if it has its cores for itself."""
+        folder = folder_of(self.folder)
+        return folder if folder.is_dir() else None
 
     @property
     def epoch(self) -> int:

@@ -8,7 +8,7 @@ STAGES := examples/stages
 CATALYST := examples/catalyst
 KERNEL := examples/kernel
 
-.PHONY: help setup test-setup demo demo-stages demo-catalyst demo-kernel media-matrix netboot-matrix verity-matrix memory-matrix libvirt-matrix disk-matrix update-matrix install-matrix release-makespan farm-faults test test-fast test-gentoo test-install docs docs-check pictures tutorials deb fuzz lint bench namespace-bench clean
+.PHONY: help setup test-setup demo demo-stages demo-catalyst demo-kernel media-matrix netboot-matrix verity-matrix memory-matrix libvirt-matrix disk-matrix update-matrix install-matrix release-makespan farm-net farm-faults test test-fast test-gentoo test-install docs docs-check pictures tutorials deb fuzz lint bench namespace-bench clean
 
 help:
 	@echo "make demo         build a live system from ebuilds and boot it"
@@ -23,6 +23,7 @@ help:
 	@echo "make update-matrix  update a system of two slots in every way (an hour without KVM) and write the table in docs/updates.md"
 	@echo "make install-matrix  install in every way and start what was installed (an hour without KVM) and write the table in docs/install.md"
 	@echo "make release-makespan RELENG=DIR  play Gentoo's releases on farms and write the table in docs/farm.md"
+	@echo "make farm-net     build on farms of separate computers (an hour) and write the table in docs/farm.md"
 	@echo "make farm-faults  break parts of a farm at random moments (half an hour) and write the table in docs/farm.md"
 	@echo "make disk-matrix  start disks of every layout and format (an hour without KVM) and write the table in docs/disks.md"
 	@echo "make test         all tests"
@@ -110,6 +111,9 @@ install-matrix: test-setup
 
 release-makespan: test-setup
 	$(VENV)/bin/python -m bench.release_makespan --releng "$(RELENG)"
+
+farm-net: test-setup
+	$(VENV)/bin/python -m bench.farm_matrix
 
 farm-faults: test-setup
 	$(VENV)/bin/python -m bench.farm_faults

@@ -18,7 +18,7 @@ from stagewright.engine.farm.files import PackedFile
 from stagewright.engine.farm.placing import Site
 from stagewright.engine.farm.wire import BEGUN, EVENT, LOG, BuildReply, Message
 from stagewright.engine.job import Job
-from stagewright.errors import NEXT_HINT, Reason, StagewrightError
+from stagewright.errors import NEXT_HINT, Exit, Reason, StagewrightError
 from stagewright.events import Event, NodeFinished, NodeMoved, NodeNotice, NodePhase, Status
 
 DEATHS = 3
@@ -86,6 +86,7 @@ class FarmAttempt:
         self._killed = threading.Event()
         self._lost: list[str] = []
         self._refused: dict[str, str] = {}
+        self._unfit: NodeFinished | None = None
         self._tail: deque[str] = deque(maxlen=_EVIDENCE)
         self._started = time.monotonic()
         self._closing = threading.Lock()
@@ -214,10 +215,15 @@ class FarmAttempt:
             else:
                 if reply is None:
                     break
-                if reply.finished:
+                if reply.finished and not _is_of_machine(reply.finished):
                     return self._accepted(reply)
                 self._note_refusal(reply)
-            self._move()
+            try:
+                self._move()
+            except StagewrightError:
+                if self._unfit is None:
+                    raise
+                return self._unfit  # the cause, rather than that no other machine is left
         return NodeFinished(node=self.job.node.id, status=Status.INTERRUPTED)
 
     def _reply(self, number: int) -> BuildReply | None:
@@ -242,8 +248,12 @@ class FarmAttempt:
         self.say(NodeNotice(node=node, text=f"machine {machine} was lost, so another one builds it"))
 
     def _note_refusal(self, reply: BuildReply) -> None:
+        """Note why a machine did not build it: it refused, or it lacks something, such as room on its disk."""
+        why = reply.refused
+        if reply.finished and reply.finished.error:
+            why, self._unfit = str(reply.finished.error["message"]), self._accepted(reply)
         self.avoid.add(self.site.address)
-        self._refused[self.site.address] = f"{self.site.machine.name}: {reply.refused}"
+        self._refused[self.site.address] = f"{self.site.machine.name}: {why}"
         self.say(NodeNotice(node=self.job.node.id, text=f"machine {self._refused[self.site.address]}"))
 
     @property
@@ -273,3 +283,9 @@ class FarmAttempt:
             hint = NEXT_HINT.join(filter(None, [finished.error.get("hint", ""), where]))
             finished = replace(finished, error={**finished.error, "hint": hint})
         return finished
+
+
+def _is_of_machine(finished: NodeFinished) -> bool:
+    """Return True for a failure whose cause is the machine, such as a full disk: another one can build the node."""
+    error = finished.error or {}
+    return Reason(error["reason"]).exit in (Exit.HOST, Exit.STORE) if "reason" in error else False

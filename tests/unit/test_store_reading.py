@@ -200,6 +200,64 @@ def test_commands_that_look_need_no_store_that_can_be_written(folder: Path, used
         assert (code, "cannot write to the store" in err) == (Exit.HOST, True), (name, found[name])
 
 
+USED, CLOSED, NEW = (["--store", name, "-C", "project"] for name in ("store", "closed", "new"))
+PERMISSIONS = {
+    "a closed store is not read": ([*CLOSED, "history"], Exit.HOST, "cannot read the store", "run as root"),
+    "a closed store is not written": ([*CLOSED, "fetch"], Exit.HOST, "cannot write to the store", "run as root"),
+    "a closed result": ([*USED, "diff", "base", "pack"], Exit.INVALID, "base: not built", "run as root"),
+    "a new store": ([*NEW, "build"], Exit.HOST, "cannot write to the store", "run as root"),
+    "a closed project": (["-C", "secret", "check"], Exit.INVALID, "is not readable", "run as root, who owns secret"),
+    "a closed project file": (["-C", "hidden", "check"], Exit.INVALID, "stagewright.toml: cannot be read", "who owns"),
+    "a closed folder in a project": (["-C", "part", "plan"], Exit.INVALID, "part/seed/etc: Permission denied", "root"),
+    "a report": (["--store", "store", "report"], Exit.INVALID, "report-", "run as root, who owns this folder"),
+    "a new project": (["init", "stage4", "mine"], Exit.INVALID, "mine: Permission denied", "run as root"),
+    "pins": ([*NEW, "update"], Exit.INVALID, "cannot write to", "run as root"),
+}
+"""Actions that another user must not do: arguments, exit code, and words of the error and its hint."""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
+def test_what_another_user_must_not_do_is_an_error_with_a_remedy(folder: Path, used: Store) -> None:
+    shutil.copytree(used.path, folder / "closed")
+    for name in ("secret", "hidden", "part"):
+        shutil.copytree(folder / "project", folder / name)
+    for name in ("closed", "secret", "hidden/stagewright.toml", "part/seed/etc"):
+        (folder / name).chmod(0o700 if (folder / name).is_dir() else 0o600)
+    program = CALLS.replace('["--store", store, *name.split(), *words]', "words")
+    calls = json.dumps({name: words for name, (words, *_) in PERMISSIONS.items()})
+    command = [sys.executable, "-c", program, str(folder), str(used.path), "65534", calls]
+    env = {"HOME": "/", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    for name, (_, code, message, hint) in PERMISSIONS.items():
+        got, _, err = found[name]
+        error, _, remedy = err.partition("hint:")
+        assert (got, message in error, hint in remedy) == (code, True, True), (name, found[name])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
+def test_a_plan_from_a_closed_store_says_that_it_sees_little(folder: Path, used: Store) -> None:
+    calls = json.dumps({"plan": [], "why": ["pack"]})
+    command = [sys.executable, "-c", CALLS, str(folder / "project"), str(used.path), "65534", calls]
+    env = {"HOME": "/", "PATH": "/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=env)
+    for code, out, _ in json.loads(done.stdout).values():
+        assert (code, "open to root alone" in out, "never built" in out) == (Exit.OK, True, False)
+
+
+def test_results_are_not_built_for_a_folder_that_cannot_have_them(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder is looked at before anything is built, because that can take hours."""
+    (folder / "project" / "out").write_text("", encoding="utf-8")
+    assert run(["-C", str(folder / "project"), "--store", str(folder / "store"), "build"]) == Exit.INVALID
+    said = capsys.readouterr()
+    assert "the folder of results" in said.err
+    assert "is in the way" in said.err
+    assert not list((folder / "store" / "layers").iterdir())
+
+
 def test_a_store_for_reading_is_not_changed(folder: Path) -> None:
     store = ReadOnlyStore(folder / "store")
     assert not store.has(Yields.ARTIFACT, "a" * 64)

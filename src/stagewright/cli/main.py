@@ -81,7 +81,7 @@ COMMANDS = {
 )
 @click.option(
     "--store",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=click.Path(path_type=Path, file_okay=False, readable=False),
     envvar="STAGEWRIGHT_STORE",
     help="The folder with results and caches (default: /var/cache/stagewright for root).",
 )

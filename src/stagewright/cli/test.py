@@ -66,6 +66,8 @@ def command(
     """
     session = session_of(ctx, reads_only=True)
     chosen = tests_of(names, list(session.project.entries["tests"]))
+    if not chosen:
+        note(f"{session.project.info.name} has no tests: add [tests.NAME]; stagewright kinds lists their kinds")
     if listing:
         print("\n".join(f"{name}\t{session.project.entries['tests'][name].kind}" for name in chosen))
         return Exit.OK

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import errno
+import itertools
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import click
 
 from stagewright.errors import Reason, StagewrightError, nearest
+from stagewright.permissions import REFUSALS, remedy
+from stagewright.store.place import default_store, refused
 
 _QUOTED = re.compile(r"^(?P<quote>['\"])(?P<value>.*?)(?P=quote) is ", re.DOTALL)
+_CLOSED = re.compile(r"^\w+ '(?P<path>.*)' is not (readable|writable|executable)$", re.DOTALL)
 _EXTRA = re.compile(r"^Got unexpected extra arguments? \((?P<words>.*)\)$", re.DOTALL)
 
 
@@ -35,13 +40,34 @@ def path_error(error: OSError, words: Iterable[str]) -> StagewrightError | None:
         return StagewrightError(Reason.USAGE, "the current folder was removed", hint="change to another folder")
     if not error.filename:
         return None
-    refused = here / os.path.normpath(os.fsdecode(error.filename))
+    words = list(words)
+    path = here / os.path.normpath(os.fsdecode(error.filename))
+    if error.errno in REFUSALS:
+        return _refused_store(error, path, words) or _refused(error, path, here, words)
     for word in words:
         text = word.partition("=")[2] if word.startswith("-") else word
         named = here / os.path.normpath(text)
-        if text and (named == refused or named in refused.parents or named.parent == refused.parent != here):
+        if text and (named == path or named in path.parents or named.parent == path.parent != here):
             return StagewrightError(Reason.USAGE, f"{word}: {error.strerror}", hint="name another path")
     return None
+
+
+def _refused_store(error: OSError, path: Path, words: Sequence[str]) -> StagewrightError | None:
+    """Return the error for a path in the store that the system refuses."""
+    named = [word.partition("=")[2] for word in words if word.startswith("--store=")]
+    named += [after for word, after in itertools.pairwise(words) if word == "--store"]
+    store = (Path(named[-1]) if named else default_store()).absolute()
+    return refused(error, store, "read") if path == store or store in path.parents else None
+
+
+def _refused(error: OSError, path: Path, here: Path, words: Sequence[str]) -> StagewrightError | None:
+    """Return the error for another path that the system refuses; None for one of the system itself."""
+    named = (here / os.path.normpath(word.partition("=")[2] if word.startswith("-") else word) for word in words)
+    own = path.is_relative_to(here) or any(path.is_relative_to(one) or one.parent == path.parent for one in named)
+    if not own and (os.geteuid() == 0 or path.is_relative_to("/proc") or path.is_relative_to("/sys")):
+        return None
+    shown = path.relative_to(here) if path.is_relative_to(here) else path
+    return StagewrightError(Reason.USAGE, f"{shown}: {error.strerror}", hint=remedy(shown, error))
 
 
 def _explained(error: click.ClickException, ctx: click.Context | None) -> tuple[str, str]:
@@ -73,6 +99,8 @@ def _bad_value(error: click.BadParameter, said: str) -> tuple[str, str]:
     if isinstance(kind, click.types.IntParamType) and quoted:
         return f"{name}: must be a whole number (found {quoted['value']!r})", ""
     message, _, hint = said.partition("; ")
+    if quoted is None and (closed := _CLOSED.match(said)):
+        hint = remedy(Path(closed["path"]), PermissionError(errno.EACCES, ""))
     return f"{name}: {message[:1].lower()}{message[1:]}", hint
 
 

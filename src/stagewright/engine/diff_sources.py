@@ -97,9 +97,8 @@ def _of_word(word: str, store: Store, session: OpenSession) -> DiffSource:
     elif not store.has(step.node.yields, key):
         former = [one for one in store.former(plan.project.records, node_id) if store.has(step.node.yields, one)]
         hint = f"stagewright build {word}" + (f"; its last build is {word}{PREVIOUS}" if former else "")
-        raise StagewrightError(
-            Reason.NOT_BUILT, f"{word}: not built with the present settings of the project", hint=hint
-        )
+        what = f"{word}: not built with the present settings of the project"
+        raise StagewrightError(Reason.NOT_BUILT, what, hint=store.hint_if_missing(step.node.yields, hint))
     return _of_result(word, step.node.yields, key, store)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,6 +22,22 @@ from stagewright.trees import files_below
 
 FOLDER = "out"
 
+_NOUN = "the folder of results"
+
+
+def check_folder(plan: Plan, folder: Path) -> None:
+    """Check that the artifacts of a plan can be linked into a folder, before hours of building. Raises: USAGE."""
+    nodes = (node_id for target in plan.targets for node_id in plan.graph.targets[target])
+    if not any(isinstance(plan.steps[node_id].node.settings, OutputKind) for node_id in nodes):
+        return
+    with writing(folder, _NOUN):
+        if os.path.lexists(folder) and not folder.is_dir():
+            raise OSError(errno.EEXIST, os.strerror(errno.EEXIST), str(folder))
+        existing = folder if folder.is_dir() else folder.parent
+        if not os.access(existing, os.W_OK | os.X_OK, effective_ids=True):
+            code = errno.EROFS if os.statvfs(existing).f_flag & os.ST_RDONLY else errno.EACCES
+            raise OSError(code, os.strerror(code), str(existing))
+
 
 def publish(plan: Plan, store: Store, folder: Path) -> Mapping[str, list[str]]:
     """Link the artifacts of all targets into a folder, and return their paths by target.
@@ -28,7 +46,7 @@ def publish(plan: Plan, store: Store, folder: Path) -> Mapping[str, list[str]]:
     several files gets a folder with the name of the target. Across file systems, files are copied. Copies of manifests
     get the origin of the artifact, too.
     """
-    with writing(folder, "the folder of results"):
+    with writing(folder, _NOUN):
         outputs = _publish(plan, store, folder)
         if outputs:
             give_to_invoker(folder)

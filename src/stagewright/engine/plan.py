@@ -87,6 +87,8 @@ class Plan:
     graph: Graph
     targets: tuple[str, ...]
     steps: Mapping[str, Step]  # by node id, in build order
+    closed_by: str = ""
+    """The one user that can read the roots and the history of the store; "" if this user can."""
 
     @property
     def to_build(self) -> list[Step]:
@@ -134,7 +136,7 @@ def make_plan(workspace: Workspace, targets: Iterable[str] = ()) -> Plan:
                 contents.note(node, key)
             steps[node_id] = Step(node, key, State.CACHED if node_id in present else State.SKIP)
     steps = {name: replace(step, content=contents.known(name)) for name, step in steps.items()}
-    return Plan(project, graph, chosen, steps)
+    return Plan(project, graph, chosen, steps, store.closed_by)
 
 
 class Contents:

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from stagewright.errors import Reason, StagewrightError
+from stagewright.permissions import REFUSALS, other_owner
 
 _IN_THE_WAY = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
-_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -39,10 +39,12 @@ def _problem(error: OSError, path: Path, what: str) -> StagewrightError | None:
     if error.errno in _FULL:
         message = f"{what}: the disk of {disk} is full (found no space for {place.name})"
         return StagewrightError(Reason.DISK_FULL, message, hint=f"free space there: df -h {disk} shows how much it has")
-    if error.errno in _FORBIDDEN:
+    if error.errno in REFUSALS:
         why = "the file system is read-only" if error.errno == errno.EROFS else "no permission"
         message = f"{what}: cannot write to {disk} ({why})"
-        return StagewrightError(Reason.USAGE, message, hint=f"make {disk} writable, or copy the project")
+        owner = other_owner(disk) if error.errno != errno.EROFS else ""
+        hint = f"{f'run as {owner}, ' if owner else ''}make {disk} writable, or copy the project"
+        return StagewrightError(Reason.USAGE, message, hint=hint)
     if error.errno in _IN_THE_WAY:
         blocking = next((one for one in (place, *place.parents) if one.is_file() or one.is_symlink()), place)
         message = f"{what}: {blocking} is in the way (found a file, where a folder is needed)"

@@ -89,8 +89,12 @@ class RecordedRun:
 
 
 def recorded_runs(store: Path) -> Iterator[RecordedRun]:
-    """Yield the runs that a store has recorded, newest first."""
-    for file in sorted((store / "events").glob("*.jsonl"), reverse=True):
+    """Yield the runs that a store has recorded, newest first. Raises PermissionError if this user cannot see them."""
+    try:
+        files = [file for file in (store / "events").iterdir() if file.suffix == ".jsonl"]
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for file in sorted(files, reverse=True):
         with contextlib.suppress(FileNotFoundError):  # removed by a collection meanwhile
             if run := read_run(file):
                 yield run

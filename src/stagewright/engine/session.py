@@ -155,7 +155,8 @@ class Session:
         step = plan.steps[node_id]
         if not self.store.has(step.node.yields, step.key.digest):
             what = f"{target}: not built with the present settings of the project"
-            raise StagewrightError(Reason.NOT_BUILT, what, hint=f"stagewright build {target}")
+            hint = self.store.hint_if_missing(step.node.yields, f"stagewright build {target}")
+            raise StagewrightError(Reason.NOT_BUILT, what, hint=hint)
         return self.store.tree(step.node.yields, step.key.digest)
 
     def logs(self, target: str) -> list[Path]:
@@ -283,6 +284,7 @@ class Session:
         Failures of nodes are in the result (:meth:`BuildResult.raise_failures`); anything that keeps the build from
         starting is raised. ``publisher`` replaces :meth:`publish`.
         """
+        from stagewright.engine.outputs import FOLDER, check_folder
         from stagewright.engine.verify import PlanCheck
 
         options, started = options or BuildOptions(), time.monotonic()
@@ -291,6 +293,8 @@ class Session:
             self.listeners(NodeNotice(node=self.project.info.name, text=text))
         self.store.sweep(self._report)
         plan = self.prepare(targets, locked=options.locked)
+        if publisher is None:
+            check_folder(plan, self.project.folder / FOLDER)
         check = PlanCheck(self.store, self.listeners, thorough=options.verify)
         while check.finds_damage(plan):
             plan = self.prepare(targets, locked=options.locked)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stagewright.errors import Place, Reason, StagewrightError
+from stagewright.permissions import REFUSALS, remedy
 from stagewright.project.syntax import explain
 from stagewright.untrusted import read_regular
 
@@ -108,7 +109,9 @@ def read_text(file: Path) -> str:
         if error.errno == errno.EFBIG:
             message, hint = f"too large (more than {_LARGEST >> 20} MiB)", "replace it with a text file"
             raise StagewrightError(Reason.SYNTAX, message, place=Place(file), hint=hint) from error
-        hint = "check that the file exists and can be read"
+        hint = "check that the file exists"
+        if error.errno in REFUSALS:
+            hint = remedy(file, error)
         raise StagewrightError(
             Reason.MISSING_FILE, f"cannot be read: {error.strerror}", place=Place(file), hint=hint
         ) from error

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 from stagewright.errors import Reason, StagewrightError
+from stagewright.permissions import nearest_visible, other_owner
 
 FULL = 8 << 20
 """Free space in bytes below which a file system counts as full when a build fails."""
@@ -37,6 +38,17 @@ def cannot_open(error: OSError, store: Path) -> StagewrightError | None:
         message = f"the store {store} cannot be created ({os.strerror(error.errno)})"
         return StagewrightError(Reason.STORE_FAILED, message, hint="use --store FOLDER")
     return None
+
+
+def refused(error: OSError, store: Path, action: str) -> StagewrightError:
+    """Return the error for a store that the system does not let this user use. ``action`` is ``read`` or ``write to``.
+
+    The store can be missing; then the owner of the folder around it can make it.
+    """
+    owner = other_owner(nearest_visible(store)) if error.errno != errno.EROFS else ""
+    hint = f"run as {owner}, or use --store FOLDER" if owner else "use --store FOLDER"
+    what = f"cannot {action} the store {store} ({os.strerror(error.errno or 0)})"
+    return StagewrightError(Reason.NOT_ROOT, what, hint=hint)
 
 
 def default_store() -> Path:

@@ -14,6 +14,7 @@ from pathlib import Path
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.keys import KeyData
 from stagewright.graph.node import Yields
+from stagewright.permissions import nearest_visible, other_owner
 from stagewright.store.store import FORMAT, Store
 
 
@@ -41,6 +42,25 @@ class ReadOnlyStore(Store):
         except OSError:
             return None
         return folder / name if own else None
+
+    @property
+    def closed_by(self) -> str:
+        """The one user that can read the roots and the history of the store; "" if this user can."""
+        folder = self.path / "history"
+        try:
+            folder.stat()
+        except PermissionError:
+            return other_owner(nearest_visible(folder)) or "its owner"
+        except OSError:  # there is no store
+            return ""
+        return "" if os.access(folder, os.R_OK | os.X_OK) else other_owner(folder) or "its owner"
+
+    def hint_if_missing(self, yields: Yields, hint: str) -> str:
+        """Return the hint for a result that is missing in the store, as far as this user sees."""
+        owner, folder = self.closed_by, self.path / yields.folder
+        if owner and not os.access(folder, os.R_OK | os.X_OK):
+            return f"{folder} is closed to other users: run as {owner}, or use --store FOLDER"
+        return hint
 
     def has(self, yields: Yields, key: str) -> bool:
         """Return True if the result with this key is complete and can be used by this user."""

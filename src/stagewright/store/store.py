@@ -58,13 +58,14 @@ from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.keys import Key, KeyData
 from stagewright.graph.node import Yields
 from stagewright.locks import locked
+from stagewright.permissions import REFUSALS, user_name
 from stagewright.run import run
 from stagewright.store.content import ANY_OWNER, NO_NAMESPACE, PARTS, KnownDigest, write_content
 from stagewright.store.content import FILE_NAME as CONTENT
 from stagewright.store.durable import sync_folder, write_atomically
 from stagewright.store.meta import Meta
 from stagewright.store.names import failed_lock, file_name
-from stagewright.store.place import cannot_open
+from stagewright.store.place import cannot_open, refused
 from stagewright.trees import remove_tree
 from stagewright.untrusted import is_utf8
 
@@ -102,11 +103,9 @@ class Store:
         except OSError as error:
             if problem := cannot_open(error, self.path):
                 raise problem from error
-            if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            if error.errno not in REFUSALS:
                 raise
-            why = f"cannot write to the store {self.path}"
-            hint = "use --store FOLDER" if os.geteuid() == 0 else "run as root, or use --store FOLDER"
-            raise StagewrightError(Reason.NOT_ROOT, f"{why} ({os.strerror(error.errno)})", hint=hint) from error
+            raise refused(error, self.path, "write to") from error
 
     def _open(self) -> None:
         stamp = self.path / "format"
@@ -123,7 +122,7 @@ class Store:
         elif (owner := stamp.stat().st_uid) != (ids.INVOKER if ids.is_private() else os.geteuid()):
             raise StagewrightError(
                 Reason.NOT_ROOT,
-                f"{self.path}: the store belongs to another user (uid {ids.outside(owner)})",
+                f"{self.path}: the store belongs to another user ({user_name(ids.outside(owner))})",
                 hint="run as that user, or use --store FOLDER",
             )
         for name in CLOSED:
@@ -355,6 +354,15 @@ class Store:
                         continue
                     removed.append(folder)
         return removed
+
+    @property
+    def closed_by(self) -> str:
+        """The one user that can read the roots and the history of the store; "" if this user can."""
+        return ""
+
+    def hint_if_missing(self, yields: Yields, hint: str) -> str:
+        """Return the hint for a result that is missing in the store, as far as this user sees."""
+        return hint
 
     # records of former runs
 

@@ -87,6 +87,8 @@ def reasons(step: Step, plan: Plan, *, keys: bool = False) -> list[str]:
         return [f"not built: the same contents as those of {step.same[:12]} go in"]
     if step.first:
         found = ["not built yet" if step.failure else "never built"]
+        if plan.closed_by:
+            found = [f"unknown: roots and history of the store are open to {plan.closed_by} alone"]
     elif keys:
         found = [difference_text(difference) for difference in step.why]
     else:

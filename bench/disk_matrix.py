@@ -22,6 +22,7 @@ from typing import Literal
 
 from bench.matrix import ROOT, copy
 from bench.table import line, write
+from bench.vault_disk import PASSPHRASE, STAGE, add_vault
 from stagewright.errors import StagewrightError
 from stagewright.testing.machine import Machine
 from stagewright.testing.setup import MachineSetup
@@ -40,26 +41,14 @@ LIMIT = 1800.0
 
 _ID = r"id=([0-9a-f]{32})"
 _ASKED = r"[Pp]lease enter passphrase"
-_PASSPHRASE = "correct horse"
 
 _VAULT = """
-[stages.vault]
-kind = "diskimage-stage2"
 root = "console"
 boot = "trixie-boot"
-layout = "./vault"
-repart = "trixie"
-key_file = "{key}"
-size = "auto"
 timeout = 1
 kernel_arguments.console = ["ttyS0,115200"]
 kernel_arguments.extra = ["no_timer_check", "systemd.default_device_timeout_sec=600"]
 """
-_VAULT_LAYOUT = {
-    "10-esp.conf": "Type=esp\nFormat=vfat\nSizeMinBytes=128M\nSizeMaxBytes=128M",
-    "20-root.conf": "Type=root\nFormat=ext4\nCopyFiles=/:/\nEncrypt=key-file\nGrowFileSystem=yes",
-}
-"""An encrypted disk. The example does not have it: its passphrase is in a file outside of the project."""
 
 Way = Literal["console", "passphrase", "cloud-init"]
 """How root logs in: on the console, also after the passphrase of the root was typed, or with a key of cloud-init."""
@@ -107,7 +96,7 @@ class Trial:
             return
         if self.way == "passphrase":
             machine.wait_for_console_text(_ASKED)
-            machine.type(f"{_PASSPHRASE}\n")
+            machine.type(f"{PASSPHRASE}\n")
         machine.login("root")
 
     def _look(self, machine: Machine) -> str:
@@ -133,7 +122,7 @@ TRIALS = (
     Trial("own", grows="/home", file_system="xfs"),
     *(Trial(kind) for kind in ("raw", "vmdk", "vhd", "vdi")),
     Trial("ova", "bios"),
-    Trial("vault", way="passphrase"),
+    Trial(STAGE, way="passphrase"),
     Trial("cloud", way="cloud-init"),
 )
 
@@ -211,13 +200,7 @@ _SUFFIXES = {".img", ".qcow2", ".vmdk", ".vhd", ".vdi", ".ova"}
 def build(project: Path, store: Path, stages: list[str]) -> Path:
     """Build stages of the example, and return the folder with the images."""
     copy(EXAMPLE, project)
-    key = project.parent / "key"
-    key.write_text(_PASSPHRASE, encoding="utf-8")
-    with (project / "stagewright.toml").open("a", encoding="utf-8") as file:
-        file.write(_VAULT.format(key=key))
-    (project / "vault").mkdir()
-    for name, text in _VAULT_LAYOUT.items():
-        (project / "vault" / name).write_text(f"[Partition]\n{text}\n", encoding="utf-8")
+    add_vault(project, _VAULT)
     words = [sys.executable, "-m", "stagewright", "-C", str(project), "--store", str(store), "build", *stages]
     subprocess.run(words, check=True)
     return project / "out"

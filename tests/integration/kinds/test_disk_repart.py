@@ -12,30 +12,22 @@ from typing import Any
 
 import pytest
 
+from bench.vault_disk import PASSPHRASE, STAGE, add_vault
 from integration.fleet import Fleet
 from integration.support import call, plan
 
 pytestmark = pytest.mark.real
 
-PASSPHRASE = "correct horse"
-STAGES = """
+PROVEN = """
 [stages.proven]
 extends = "disk"
 repart = "trixie"
-[stages.vault]
-kind = "diskimage-stage2"
+"""
+VAULT = """
 root = "fleet"
 boot = "boot"
-layout = "./vault"
-repart = "trixie"
-key_file = "{key}"
 format = "raw"
-size = "auto"
 """
-VAULT = {
-    "10-esp.conf": "Type=esp\nFormat=vfat\nSizeMinBytes=128M\nSizeMaxBytes=128M\n",
-    "20-root.conf": "Type=root\nFormat=ext4\nCopyFiles=/\nEncrypt=key-file\n",
-}
 
 
 @dataclass(frozen=True)
@@ -45,24 +37,28 @@ class Disks:
     project: Path
     store: Path
 
-    def image(self, stage: str) -> tuple[Path, list[dict[str, Any]]]:
-        """Build a disk image. Return its path and its partitions."""
-        call("build", stage, cwd=self.project, store=self.store)
+    def build(self, *stages: str) -> None:
+        call("build", *stages, cwd=self.project, store=self.store)
+
+    def image(self, stage: str) -> Path:
         (image,) = (self.project / "out").glob(f"fleet-{stage}-*.img")
-        return image, json.loads(subprocess.check_output(["sfdisk", "--json", image]))["partitiontable"]["partitions"]
+        return image
+
+    def partitions(self, stage: str) -> list[dict[str, Any]]:
+        words = ["sfdisk", "--json", self.image(stage)]
+        return json.loads(subprocess.check_output(words))["partitiontable"]["partitions"]
 
 
-@pytest.fixture
-def disks(fleet: Fleet, tmp_path: Path) -> Disks:
-    project, key = tmp_path / "project", tmp_path / "key"
+@pytest.fixture(scope="module")
+def disks(fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Disks:
+    project = tmp_path_factory.mktemp("disks") / "project"
     shutil.copytree(fleet.project, project, ignore=shutil.ignore_patterns("out"))
-    key.write_text(PASSPHRASE, encoding="utf-8")
     with (project / "stagewright.toml").open("a", encoding="utf-8") as stream:
-        stream.write(STAGES.format(key=key))
-    (project / "vault").mkdir()
-    for name, text in VAULT.items():
-        (project / "vault" / name).write_text(f"[Partition]\n{text}", encoding="utf-8")
-    return Disks(project, fleet.store)
+        stream.write(PROVEN)
+    add_vault(project, VAULT)
+    made = Disks(project, fleet.store)
+    made.build("proven", STAGE)
+    return made
 
 
 def cut(image: Path, part: dict[str, Any], target: Path) -> Path:
@@ -75,7 +71,7 @@ def cut(image: Path, part: dict[str, Any], target: Path) -> Path:
 
 
 def test_systemd_repart_makes_a_verified_root_and_the_same_bytes_again(disks: Disks, tmp_path: Path) -> None:
-    image, table = disks.image("proven")
+    image, table = disks.image("proven"), disks.partitions("proven")
     (data,) = (part for part in table if part["name"] == "fleet_1.0" and part["type"] == table[1]["type"])
     (tree,) = (part for part in table if part["name"] == "fleet_1.0" and part is not data)
     root_hash = (data["uuid"] + tree["uuid"]).replace("-", "").lower()
@@ -87,12 +83,12 @@ def test_systemd_repart_makes_a_verified_root_and_the_same_bytes_again(disks: Di
     first = hashlib.sha256(image.read_bytes()).hexdigest()
     key = plan("proven", cwd=disks.project, store=disks.store)["proven"]["key"]
     shutil.rmtree(disks.store / "artifacts" / key)
-    again, _ = disks.image("proven")
-    assert hashlib.sha256(again.read_bytes()).hexdigest() == first
+    disks.build("proven")
+    assert hashlib.sha256(disks.image("proven").read_bytes()).hexdigest() == first
 
 
 def test_systemd_repart_encrypts_a_root(disks: Disks, tmp_path: Path) -> None:
-    image, table = disks.image("vault")
+    image, table = disks.image(STAGE), disks.partitions(STAGE)
     part = cut(image, table[1], tmp_path / "part")
     words = ["cryptsetup", "open", "--test-passphrase", "--key-file", "-", part]
     subprocess.run(words, input=PASSPHRASE.encode(), check=True)

@@ -15,8 +15,8 @@ grow_partition() {
 
 # The backup table needs 33 sectors. Partitions end at a whole MiB: LUKS2 cannot open one that ends within its sectors of
 # 4 KiB. Less than 2 MiB of free space is not used.
-if find_last_partition && [ $((end + 4096)) -le "$(cat "/sys/class/block/$disk/size")" ] && grows; then
-    room=$((($(cat "/sys/class/block/$disk/size") - 33) / 2048 * 2048))
+if find_last_partition && size=$(cat "/sys/class/block/$disk/size") && [ $((end + 4096)) -le "$size" ] && grows; then
+    room=$(((size - 33) / 2048 * 2048))
     start=$(cat "/sys/class/block/$last/start")
     info "growing $last to the end of $disk"
     grow_partition 8< "/dev/$disk" 9< "/dev/$last" || warn "$last: cannot grow to the end of $disk"

@@ -37,11 +37,12 @@ disk_model() {
 	echo "$vendor$(read_attribute "$1" device/model)"
 }
 
-# The serial number; SCSI and ATA disks have it in the page 0x80 of their product data, after 4 bytes.
+# The serial number; SCSI and ATA disks have it in the page 0x80 of their product data, after 4 bytes. dd(1) reads them
+# where a file refuses to seek, which tail(1) of GNU does not.
 disk_serial() {
 	serial=$(read_attribute "$1" serial device/serial)
 	if [ -z "$serial" ] && [ -r "$sysfs/block/$1/device/vpd_pg80" ]; then
-		serial=$(tail -c +5 "$sysfs/block/$1/device/vpd_pg80" 2> /dev/null | clean) || :
+		serial=$(dd if="$sysfs/block/$1/device/vpd_pg80" bs=4 skip=1 2> /dev/null | clean) || :
 	fi
 	echo "$serial"
 }

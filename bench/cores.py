@@ -31,10 +31,38 @@ _STAGES = """
 kind = "embedded"
 root = "debian"
 profile = "default/linux/amd64"
-packages = ["{package}"]
+packages = ["app-misc/{name}"]
 binpkgs = false
-make_conf = {{ FETCHCOMMAND = "/bin/false", RESUMECOMMAND = "/bin/false" }}
 """
+
+_EBUILD = """EAPI=8
+DESCRIPTION="Some C files"
+HOMEPAGE="https://wiki.gentoo.org/wiki/Project:Portage"
+LICENSE="0BSD"
+SLOT="0"
+KEYWORDS="amd64"
+S=${WORKDIR}
+
+src_compile() {
+	for file in $(seq FILES); do
+		for number in $(seq 700); do
+			echo "int f${file}_${number}(int a) { int s = 0;" \\
+				"for (int i = 0; i < a; i++) s += f${file}_$((number - 1))(i) * ${number}; return s; }"
+		done > more
+		{ echo "int f${file}_0(int a) { return a; }"; cat more; } > file${file}.c
+	done
+	echo 'all: $(patsubst %.c,%.o,$(wildcard *.c))' > Makefile
+	emake CFLAGS=-O1
+}
+
+src_install() {
+	:
+}
+"""
+"""An ebuild of as many C files as FILES says, each of which takes a second of processor time or less."""
+
+_FILES = (40, 20)
+
 _SHORT = '[stages.short{number}]\nkind = "livecd-stage1"\nroot = "{root}"\nhostname = "h{number}"\n'
 
 
@@ -54,8 +82,13 @@ class _Look:
 def measure(setting: Setting) -> list[Row]:
     """Build once, and compare the looks with the events of the run."""
     project = copy_of_demo(setting, "cores")
-    packages = ("sys-apps/demo-baselayout",) * 2 if setting.tiny else ("sys-apps/busybox", "app-misc/hello")
-    stages = [_STAGES.format(name=f"many{number}", package=package) for number, package in enumerate(packages)]
+    stages = []
+    for number, files in enumerate(_FILES):
+        name = f"many{number}"
+        ebuild = project / "repo" / "app-misc" / name / f"{name}-1.ebuild"
+        ebuild.parent.mkdir(parents=True)
+        ebuild.write_text(_EBUILD.replace("FILES", str(setting.count(files))), encoding="utf-8")
+        stages.append(_STAGES.format(name=name))
     short = [_SHORT.format(number=number, root=f"short{number - 1}" if number else "debian") for number in range(3)]
     with (project / "stagewright.toml").open("a", encoding="utf-8") as file:
         file.write("".join([*stages, *short]))

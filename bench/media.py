@@ -15,6 +15,7 @@ from stagewright.media.layout import MediumParts, boot_menu, iso_contents
 from stagewright.media.loaders import Loader
 from stagewright.media.payload import BootKernel, Payload
 from stagewright.media.settings import IsoSettings
+from stagewright.release.artifact_digests import DigestedFile
 
 EPOCH = 1795132800
 ROUNDS = 5
@@ -70,7 +71,8 @@ def _assemble(parts: Path, work: Path) -> None:
         medium = MediumParts(payload, parts, parts / "image.squashfs", "0" * 128)
         menu = boot_menu(settings, medium, "T", "LIVE")
         contents = iso_contents(settings, menu, medium, work / "loader", EPOCH)
-        make_iso(contents, work / "out.iso", work / "media", EPOCH, log)
+        with DigestedFile(work / "out.iso") as image:
+            make_iso(contents, image.write, work / "media", EPOCH, log)
 
 
 def _by_hand(parts: Path, work: Path) -> None:

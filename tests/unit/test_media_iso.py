@@ -90,7 +90,9 @@ def make(
     parts = MediumParts(Payload.read(payload), payload, payload / "image.squashfs", theme=theme)
     menu = boot_menu(settings, parts, settings.title or "T", volume_id)
     target = work / "out.iso"
-    make_iso(iso_contents(settings, menu, parts, work / "loader", EPOCH), target, work / "media", EPOCH, io.StringIO())
+    contents = iso_contents(settings, menu, parts, work / "loader", EPOCH)
+    with target.open("xb") as image:
+        make_iso(contents, image.write, work / "media", EPOCH, io.StringIO())
     return target
 
 

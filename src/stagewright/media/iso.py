@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -18,8 +18,8 @@ from typing import IO
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.file_digest import digest_of
 from stagewright.media.identity import Identity
-from stagewright.root.sandbox import run_host_program
-from stagewright.run import run
+from stagewright.root.sandbox import host_program, run_host_program
+from stagewright.run import pipeline, run
 from stagewright.trees import walk_tree
 
 EFI_SYSTEM_PARTITION = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B"
@@ -80,8 +80,11 @@ class IsoContents:
         return Identity.of({**facts, **{f"esp/{path}": digest for path, digest in on_esp.items()}})
 
 
-def make_iso(contents: IsoContents, target: Path, work: Path, epoch: int, log: IO[str]) -> None:
-    """Write an ISO to ``target``. ``work`` takes temporary files."""
+def make_iso(contents: IsoContents, sink: Callable[[bytes], object], work: Path, epoch: int, log: IO[str]) -> None:
+    """Make an ISO and call ``sink`` with its bytes, in blocks. ``work`` takes temporary files.
+
+    xorriso writes into a pipe: the caller can digest what it stores, and does not read the image again.
+    """
     tree = _lay_out(contents.files, work / "iso", epoch)
     patched = {contents.bios.image} if contents.bios else set()  # xorriso changes this file on the ISO
     digests = {path: contents.known.get(path) or digest_of(source, "sha512") for path, source in contents.files.items()}
@@ -111,7 +114,8 @@ def make_iso(contents: IsoContents, target: Path, work: Path, epoch: int, log: I
         words += ["-append_partition", "2", EFI_SYSTEM_PARTITION, str(partition), "-appended_part_as_gpt"]
         words += ["-eltorito-alt-boot", "-e", "--interval:appended_partition_2:all::", "-no-emul-boot"]
     env = {"SOURCE_DATE_EPOCH": str(epoch)}
-    run_host_program([*words, "-o", target, tree], reads=reads, writes=[target.parent], env=env, log=log)
+    with host_program([*words, "-o", "-", tree], reads=reads) as sandboxed:
+        pipeline([sandboxed.words], sink, env=env, log=log, pass_fds=sandboxed.descriptors)
 
 
 def implant_md5(image: Path, log: IO[str]) -> None:

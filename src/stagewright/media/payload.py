@@ -39,7 +39,7 @@ class BootKernel:
     are its modules for network boot. ``compressions`` are the compressions of squashfs that the kernel reads, None if
     its configuration is unknown. ``verity`` is True if the initramfs can open the image through dm-verity. ``dracut``
     is the major version of the dracut that made it, 0 if it is unknown. ``reboots`` is True if the initramfs can reboot
-    the machine.
+    the machine. ``unpacked`` is the memory of the unpacked initramfs in bytes, 0 if it is unknown.
     """
 
     name: str
@@ -54,6 +54,7 @@ class BootKernel:
     verity: bool = False
     dracut: int = 0
     reboots: bool = True
+    unpacked: int = 0
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.netboot.methods import CPIO_MOST, IN_INITRAMFS
+from stagewright.release.artifact_digests import CHUNK, DigestedFile, FileDigests
 
 ALIGNMENT = 4
 """Alignment, in bytes, at which the kernel finds an archive behind another one (measured)."""
@@ -15,8 +16,8 @@ _END = bytes(4)
 """Zeros behind the initramfs: without them the kernel reads the image as the next block of an lz4 archive."""
 
 
-def write_combined(initramfs: Path, image: Path, target: Path) -> None:
-    """Write an initramfs followed by an archive with the image. The output is reproducible.
+def write_combined(initramfs: Path, image: Path, target: Path) -> FileDigests:
+    """Write an initramfs followed by an archive with the image, and return the digests. The output is reproducible.
 
     Raises ``BUILD_FAILED`` if the image is too large for a cpio archive.
     """
@@ -27,13 +28,14 @@ def write_combined(initramfs: Path, image: Path, target: Path) -> None:
             f"{image.name}: too large for an initramfs ({size} bytes; files must be below 4 GiB)",
             hint="set combined = false, and fetch the image over HTTP",
         )
-    with target.open("wb") as stream, initramfs.open("rb") as first, image.open("rb") as second:
-        shutil.copyfileobj(first, stream, 1 << 20)
-        stream.write(_padding(stream.tell()) + _END)
+    with DigestedFile(target) as stream, initramfs.open("rb") as first, image.open("rb") as second:
+        shutil.copyfileobj(first, stream, CHUNK)
+        stream.write(_padding(stream.size) + _END)
         stream.write(_header(IN_INITRAMFS, size, mode=0o100444))
-        shutil.copyfileobj(second, stream, 1 << 20)
-        stream.write(_padding(stream.tell()))
+        shutil.copyfileobj(second, stream, CHUNK)
+        stream.write(_padding(stream.size))
         stream.write(_header("TRAILER!!!", 0, mode=0))
+    return stream.digests
 
 
 def _header(name: str, size: int, *, mode: int) -> bytes:

@@ -149,6 +149,8 @@ class NetSetParts:
 
     ``combined`` is the file of initramfs and image in one, if it exists already. ``more`` are further files, by their
     paths in the set. ``unpacked`` is the memory of the unpacked initramfs in bytes, or 0 if it is unknown.
+    ``digests`` are known digests of kernel, initramfs, image and the combined file, by their paths in the set and by
+    algorithm.
     """
 
     kernel: Path
@@ -158,6 +160,7 @@ class NetSetParts:
     combined: Path | None = None
     more: Mapping[str, Path] = field(default_factory=dict)
     unpacked: int = 0
+    digests: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def needs(self, methods: Sequence[Method]) -> list[MemoryNeed]:
         """Return the memory that the methods need."""
@@ -196,10 +199,11 @@ def write_set(
     main = {KERNEL: parts.kernel, INITRAMFS: parts.initramfs, net_set.image: parts.image}
     for name, source in {**main, **parts.programs, **parts.more}.items():
         link(source, folder / name)
+    known = dict(parts.digests)
     if net_set.combined and parts.combined:
         link(parts.combined, folder / COMBINED)
     elif net_set.combined:
-        write_combined(parts.initramfs, parts.image, folder / COMBINED)
+        known[COMBINED] = write_combined(parts.initramfs, parts.image, folder / COMBINED).digests
     needs = parts.needs(net_set.methods)
     for name, text in _texts(net_set, parts.programs, needs).items():
         (folder / name).parent.mkdir(exist_ok=True)
@@ -216,7 +220,7 @@ def write_set(
     limits = [f"{name}: {limit}" for name, limit in large]
     limits += [f"{name}: cannot verify signatures (no imgverify)" for name in _unable(net_set, parts.programs)]
     (folder / README).write_text(_readme(net_set, parts.programs, sizes, memory, limits), encoding="utf-8")
-    digests = _write_digests(folder, _sizes(folder))
+    digests = _write_digests(folder, _sizes(folder), known)
     _set_times(folder, {KERNEL, INITRAMFS, net_set.image, *parts.programs, *parts.more}, epoch)
     return NetSetReport(_sizes(folder), memory, limits, {file.file: file for file in digests})
 
@@ -339,9 +343,9 @@ def memory_of(folder: Path) -> dict[str, int]:
     return {method: int(need) for method, need in re.findall(r"^set least-([a-z]+) (\d{1,9})$", script, re.MULTILINE)}
 
 
-def _write_digests(folder: Path, names: Iterable[str]) -> list[FileDigests]:
+def _write_digests(folder: Path, names: Iterable[str], known: Mapping[str, Mapping[str, str]]) -> list[FileDigests]:
     """Write DIGESTS in the format of Gentoo's releases. Paths are relative to the folder."""
-    files = [replace(digest_artifact(folder / name), file=name) for name in names]
+    files = [replace(digest_artifact(folder / name, known=known.get(name)), file=name) for name in names]
     (folder / DIGESTS).write_text("".join(file.lines(*LISTED) for file in files), encoding="utf-8")
     return files
 

@@ -10,9 +10,10 @@ line for b2sum(1), sha512sum(1) or sha256sum(1).
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -24,6 +25,9 @@ ALGORITHMS = (*LISTED, "sha256")
 
 CHUNK = 1 << 20
 """Size of a block that is read and digested (bytes)."""
+
+AHEAD = 8
+"""Blocks that wait to be digested, so that a slow algorithm does not stop the others."""
 
 _SMALL = 1 << 14  # for smaller blocks (bytes), a thread is slower
 
@@ -56,8 +60,19 @@ def companion(artifact: Path, suffix: str) -> Path:
     return artifact.with_name(f"{artifact.name}.{suffix}")
 
 
-def digest_artifact(path: Path, algorithms: Sequence[str] = ALGORITHMS) -> FileDigests:
-    """Return the digests of an existing file. It is read once."""
+def digest_artifact(
+    path: Path, algorithms: Sequence[str] = ALGORITHMS, known: Mapping[str, str] | None = None
+) -> FileDigests:
+    """Return the digests of an existing file. It is read at most once, and only for those that are not ``known``."""
+    known = {name: digest for name, digest in (known or {}).items() if digest}
+    missing = [name for name in algorithms if name not in known]
+    if not missing:
+        return FileDigests(path.name, path.stat().st_size, {name: known[name] for name in algorithms})
+    found = _read(path, missing)
+    return replace(found, digests={name: known.get(name) or found.digests[name] for name in algorithms})
+
+
+def _read(path: Path, algorithms: Sequence[str]) -> FileDigests:
     with path.open("rb") as stream, Digester(algorithms) as digester:
         while chunk := stream.read(CHUNK):
             digester.update(chunk)
@@ -65,25 +80,39 @@ def digest_artifact(path: Path, algorithms: Sequence[str] = ALGORITHMS) -> FileD
 
 
 class Digester:
-    """The digests of a stream, computed in parallel threads (hashlib releases the interpreter lock)."""
+    """The digests of a stream, each computed in its own thread (hashlib releases the interpreter lock).
+
+    The threads run behind the caller, by up to :data:`AHEAD` blocks.
+    """
 
     def __init__(self, algorithms: Sequence[str] = ALGORITHMS) -> None:
         self._hashes = {name: hashlib.new(name) for name in algorithms}
-        self._pool = ThreadPoolExecutor(len(algorithms))
-        self._size = 0
+        self._threads = [(one.update, ThreadPoolExecutor(1)) for one in self._hashes.values()]
+        self._waiting: deque[list[Future[None]]] = deque()
+        self.size = 0
+        """Number of bytes so far."""
 
     def update(self, data: bytes) -> None:
         """Add the next bytes."""
-        self._size += len(data)
+        self.size += len(data)
         if len(data) < _SMALL:
+            self._wait(0)
             for one in self._hashes.values():
                 one.update(data)
         else:
-            list(self._pool.map(lambda one: one.update(data), self._hashes.values()))
+            self._waiting.append([thread.submit(add, data) for add, thread in self._threads])
+            self._wait(AHEAD)
+
+    def _wait(self, most: int) -> None:
+        """Wait until at most so many blocks are left to be digested."""
+        while len(self._waiting) > most:
+            for one in self._waiting.popleft():
+                one.result()
 
     def result(self, file: str) -> FileDigests:
         """Return the digests of all bytes so far, under the name of a file."""
-        return FileDigests(file, self._size, {name: one.hexdigest() for name, one in self._hashes.items()})
+        self._wait(0)
+        return FileDigests(file, self.size, {name: one.hexdigest() for name, one in self._hashes.items()})
 
     def __enter__(self) -> Self:
         return self
@@ -91,7 +120,8 @@ class Digester:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._pool.shutdown()
+        for _, thread in self._threads:
+            thread.shutdown()
 
 
 class DigestedFile(Digester):

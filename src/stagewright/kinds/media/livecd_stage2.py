@@ -346,6 +346,7 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
             verity=self.verity and contents is not None,
             dracut=contents.dracut if contents else 0,
             reboots=contents is None or contents.has_program("reboot"),
+            unpacked=contents.unpacked if contents else 0,
         )
 
     def _take_loaders(self, root: Root, payload: Path, efi: EfiArch, work: Work[PackageContext]) -> None:

@@ -32,7 +32,7 @@ from stagewright.project.fields import FilesRef, StageRef
 from stagewright.project.inferred import OnlyChoice
 from stagewright.project.model import Project
 from stagewright.project.source import KeyPath
-from stagewright.release.artifact_digests import digest_artifact
+from stagewright.release.artifact_digests import DigestedFile, digest_artifact
 from stagewright.seeds.unpack import unpack
 
 
@@ -163,12 +163,14 @@ class LiveStage3(FileArtifactKind, SquashfsSettings, IsoSettings, kind="livecd-s
             for program in contents.efi_files.values():  # see _keys
                 sign(program, work.context.secure_boot, work.files, work.epoch, work.log)
         target = work.new_folder("tree") / work.context.file_name
-        make_iso(contents, target, work.new_folder("media"), work.epoch, work.log)
+        with DigestedFile(target) as image:
+            make_iso(contents, image.write, work.new_folder("media"), work.epoch, work.log)
+        digests = image.digests
         if self.verifies and any(kernel.by is InitramfsKind.DRACUT for kernel in parts.payload.kernels):
             implant_md5(target, work.log)
-        work.phase("digest")
-        payload = asdict(parts.payload)
-        return self.with_manifest(work, target, facts.installed, digest_artifact(target), payload=payload)
+            work.phase("digest")
+            digests = digest_artifact(target)  # implantisomd5 has changed the file
+        return self.with_manifest(work, target, facts.installed, digests, payload=asdict(parts.payload))
 
     def _parts(self, work: Work[IsoContext]) -> tuple[MediumParts, SquashfsFacts]:
         """Return the parts of the medium, and the facts of its squashfs."""

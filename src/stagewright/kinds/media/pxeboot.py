@@ -31,7 +31,7 @@ from stagewright.media.initramfs_contents import InitramfsContents
 from stagewright.media.layout import unsupported
 from stagewright.media.loaders import Loader
 from stagewright.media.netmodules import NetModule
-from stagewright.media.payload import IMAGE, LOADERS, BootKernel, Payload
+from stagewright.media.payload import IMAGE, INITRAMFS, KERNEL, LOADERS, BootKernel, Payload
 from stagewright.media.settings import LiveSettings
 from stagewright.media.signing import SecureBoot, sign
 from stagewright.media.uki import UkiParts, make_uki
@@ -46,6 +46,7 @@ from stagewright.project.source import KeyPath
 from stagewright.release.manifest import write_manifest
 from stagewright.root.budget import Size
 from stagewright.root.sourced import titled_os_release
+from stagewright.store.content import KnownDigest
 from stagewright.units import parse_size
 
 Url = Annotated[str, Matching(r"https?://[^\s/]+(/[^\s]*)?", "a URL such as http://server/folder")]
@@ -224,16 +225,22 @@ class PxeBoot(ArtifactKind, SquashfsSettings, LiveSettings, kind="pxeboot"):
             initramfs=folder / kernel.initramfs,
             image=work.artifact("squashfs") / IMAGE,
             programs=_programs(folder, self.loaders),
-            unpacked=InitramfsContents.of(folder / kernel.initramfs, work.folder).unpacked,
+            unpacked=kernel.unpacked or InitramfsContents.of(folder / kernel.initramfs, work.folder).unpacked,
+            digests={
+                KERNEL: {"sha512": payload.sha512.get(kernel.kernel, "")},
+                INITRAMFS: {"sha512": payload.sha512.get(kernel.initramfs, "")},
+                IMAGE: squashfs.digests.digests,
+            },
         )
         if self.uki or self.single_file:
             parts = self._unify(parts, net_set, payload, work)
         tree = work.new_folder("tree")
         report = write_set(parts, net_set, tree, work.epoch, self._signer(work))
-        manifest = manifest_of(work, report.digests[IMAGE])
-        write_manifest(tree / IMAGE, manifest, work.facts("squashfs", SquashfsFacts).installed)
+        write_manifest(tree / IMAGE, manifest_of(work, report.digests[IMAGE]), squashfs.installed)
         work.notice(report.summary)
-        return Built(tree, NetSetFacts(script=SCRIPT, base_url=net_set.base_url, **report.to_dict()))
+        facts = NetSetFacts(script=SCRIPT, base_url=net_set.base_url, **report.to_dict())
+        digested = [KnownDigest.of(tree / name, file.digests["sha256"]) for name, file in report.digests.items()]
+        return Built(tree, facts, digested=tuple(digested))
 
     def _signer(self, work: Work[NetSetContext]) -> Callable[[Path], None] | None:
         """Return the function that signs a file, or None. Raises ``BUILD_FAILED`` if the certificate does not fit."""
@@ -282,7 +289,8 @@ class PxeBoot(ArtifactKind, SquashfsSettings, LiveSettings, kind="pxeboot"):
             made[UNIFIED] = parts.initramfs, Method.HTTP
         if self.single_file:
             parts = replace(parts, combined=folder / COMBINED)
-            write_combined(parts.initramfs, parts.image, folder / COMBINED)
+            digests = write_combined(parts.initramfs, parts.image, folder / COMBINED).digests
+            parts = replace(parts, digests={**parts.digests, COMBINED: digests})
             os.utime(folder / COMBINED, (work.epoch, work.epoch))
             made[SINGLE] = folder / COMBINED, Method.INITRD
         for name, (initramfs, method) in made.items():

@@ -28,7 +28,7 @@ from stagewright.media.verity import append_tree
 from stagewright.portage.installed import Package, packages_of
 from stagewright.project.fields import ByValue, FilesRef, Matching, Section, StageRef
 from stagewright.project.source import KeyPath
-from stagewright.release.artifact_digests import digest_artifact
+from stagewright.release.artifact_digests import ALGORITHMS, FileDigests, digest_artifact
 from stagewright.root import files
 from stagewright.root.init_program import without_init
 from stagewright.root.root import Root
@@ -88,6 +88,10 @@ class SquashfsFacts(Facts):
     sha512: str
     """Digest of the file, as hexadecimal digits. For media with this file, Stagewright writes the digest into the
     list of digests without reading the file again."""
+    sha256: str = ""
+    """Another digest of the file, for the same purpose."""
+    blake2b: str = ""
+    """Another digest of the file, for the same purpose."""
     verity: str = ""
     """`BLOCKS:HASH` for the boot arguments: the number of data blocks and the root hash of dm-verity's hash tree, which
     follows the data in the file. Empty if the payload does not verify its image."""
@@ -95,6 +99,12 @@ class SquashfsFacts(Facts):
     """Packages of the live root."""
     os_release: dict[str, str] = {}
     """Identifiers of the live root in os-release(5)."""
+
+    @property
+    def digests(self) -> FileDigests:
+        """The digests of the file."""
+        found = {name: getattr(self, name) for name in ALGORITHMS}
+        return FileDigests(IMAGE, self.bytes, found)
 
     @property
     def remembered(self) -> Sequence[Package]:
@@ -146,11 +156,11 @@ class Squashfs(Stage, SquashfsSettings, kind="squashfs", table=INTERNAL):
             log=work.log,
         )
         verity = append_tree(target) if Payload.read(work.artifact("boot")).verity else ""
-        found = digest_artifact(target, ("sha512", "sha256"))
+        found = digest_artifact(target)
         identifiers = values_of(files.read_file(root.path, OS_RELEASE) or "", IDENTIFIERS)
         facts = SquashfsFacts(
             bytes=found.size,
-            sha512=found.digests["sha512"],
+            **found.digests,
             verity=verity,
             installed=tuple(packages),
             os_release=identifiers,

@@ -17,6 +17,7 @@ from bench import (
     digests,
     embedded,
     farm_nodes,
+    live,
     media,
     netboot,
     nodes,
@@ -35,7 +36,7 @@ BENCHMARKS = {
     module.__name__.rpartition(".")[2]: module
     for module in (
         *(start, plan, atoms, digests, trees, content, specs),
-        *(nodes, cores, farm_nodes, remotes, roots, packing, unpacking, media, netboot, embedded),
+        *(nodes, cores, farm_nodes, remotes, roots, packing, unpacking, media, live, netboot, embedded),
     )
 }
 """All benchmarks by name, in their order."""

@@ -116,12 +116,16 @@ def copy_of_demo(setting: Setting, name: str) -> Path:
     return target
 
 
+def keys_of(project: Path, store: Path, *targets: str) -> dict[str, str]:
+    """Return the keys of the nodes of a build, by their ids."""
+    words = command(project, store, "plan", *targets, "--json")
+    plan = json.loads(subprocess.run(words, check=True, capture_output=True).stdout)
+    return {str(step["node"]): str(step["key"]) for step in plan["nodes"]}
+
+
 def seed_key(project: Path, store: Path, seed: str) -> str:
     """Return the key of a seed of the project."""
-    words = command(project, store, "plan", seed, "--json")
-    plan = json.loads(subprocess.run(words, check=True, capture_output=True).stdout)
-    (key,) = (step["key"] for step in plan["nodes"] if step["node"] == f"seed:{seed}")
-    return str(key)
+    return keys_of(project, store, seed)[f"seed:{seed}"]
 
 
 def seed_tree(project: Path, store: Path) -> Path:

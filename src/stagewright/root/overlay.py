@@ -47,6 +47,11 @@ def mount_overlay(lowers: Sequence[Path], upper: Path, target: Path) -> None:
     _mount(base, lowers, inner, target)
 
 
+def bind(source: Path, target: Path) -> None:
+    """Show a folder, with what is mounted in it, at another place of this mount namespace."""
+    run(["mount", "--bind", source, target])
+
+
 def unmount(target: Path) -> None:
     """Unmount a file system of this mount namespace."""
     run(["umount", target])

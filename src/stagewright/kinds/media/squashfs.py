@@ -7,12 +7,16 @@ this node to the graph. A project file cannot have a stage of this kind.
 from __future__ import annotations
 
 import enum
+import os
+import re
+import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
 
+from stagewright.chroot import inside
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.node import Demand, Node, Yields
 from stagewright.kinds.common.artifact import OS_RELEASE, mark_root
@@ -31,12 +35,17 @@ from stagewright.project.source import KeyPath
 from stagewright.release.artifact_digests import ALGORITHMS, FileDigests, digest_artifact
 from stagewright.root import files
 from stagewright.root.init_program import without_init
+from stagewright.root.overlay import bind
 from stagewright.root.root import Root
 from stagewright.root.sandbox import run_host_program
 from stagewright.root.sourced import IDENTIFIERS, values_of
 from stagewright.store.content import KnownDigest
 from stagewright.store.links import link
+from stagewright.trees import walk_tree
 from stagewright.units import size_hint
+
+_WRITABLE = 0o200
+"""Permission bit that files of artifacts do not have, and files of a root do."""
 
 
 class SquashfsCompression(enum.StrEnum):
@@ -132,13 +141,15 @@ class Squashfs(Stage, SquashfsSettings, kind="squashfs", table=INTERNAL):
         packages = packages_of(root.path, work.remembered("live"))
         if wrong := without_init(root.path):
             work.notice(f"{self.live}: {wrong}")
-        add_modules(root, work.artifact("boot"), work.epoch)
+        modes = show_modules(root, work.artifact("boot"), work.epoch)
         if self.installable:
             add_boot_files(root, work.artifact("boot"), work.new_folder("boot-files"), work.epoch)
         mark_root(root.path, self.private_channel, work.epoch)
         files.clamp_times(root.upper, work.epoch)
         work.phase("compress")
         target = work.new_folder("tree") / IMAGE
+        pseudo = work.folder / "pseudo"
+        pseudo.write_text("".join(f"{line}\n" for line in modes), encoding="utf-8", errors="surrogateescape")
         run_host_program(
             [
                 "mksquashfs",
@@ -148,9 +159,10 @@ class Squashfs(Stage, SquashfsSettings, kind="squashfs", table=INTERNAL):
                 *("-b", self.block_size),
                 *("-processors", str(work.cores)),
                 *("-noappend", "-no-progress", "-no-recovery"),
+                *("-pf", pseudo),
                 *(word for node in work.devices("live", root.path) for word in ("-p", node.pseudo())),
             ],
-            reads=[root.path],
+            reads=[root.path, pseudo],
             writes=[target.parent],
             env={"SOURCE_DATE_EPOCH": str(work.epoch)},
             log=work.log,
@@ -174,9 +186,44 @@ def add_modules(root: Root, payload: Path, epoch: int) -> None:
     Links of the root, such as /lib to /usr/lib, are followed inside the root. No link leads out of it.
     """
     for modules in sorted((payload / MODULES).iterdir()):
-        files.copy_in(root.path, modules, epoch=epoch, target=f"/lib/modules/{modules.name}", also=0o200)
+        files.copy_in(root.path, modules, epoch=epoch, target=f"/lib/modules/{modules.name}", also=_WRITABLE)
+    _add_firmware(root, payload, epoch)
+
+
+def _add_firmware(root: Root, payload: Path, epoch: int) -> None:
     if (payload / FIRMWARE).is_dir():
-        files.copy_in(root.path, payload / FIRMWARE, epoch=epoch, target="/lib/firmware", also=0o200)
+        files.copy_in(root.path, payload / FIRMWARE, epoch=epoch, target="/lib/firmware", also=_WRITABLE)
+
+
+def show_modules(root: Root, payload: Path, epoch: int) -> list[str]:
+    """Show the modules of a payload in a mounted root, without a copy, and copy its firmware.
+
+    Returns modes and owners of the shown files as mksquashfs(1) reads them: those that a copy would have. A folder of
+    modules that the root has already is not hidden: there the files are copied.
+    """
+    lines: list[str] = []
+    for modules in sorted((payload / MODULES).iterdir()):
+        place = f"/lib/modules/{modules.name}"
+        if files.exists(root.path, place):
+            files.copy_in(root.path, modules, epoch=epoch, target=place, also=_WRITABLE)
+        else:
+            files.make_folder(root.path, place, epoch=epoch)
+            inner = inside(root.path, os.path.realpath, place)
+            bind(modules, root.path / inner.lstrip("/"))
+            lines += _modes(modules, inner)
+    _add_firmware(root, payload, epoch)
+    return lines
+
+
+def _modes(tree: Path, place: str) -> Iterator[str]:
+    for step in walk_tree(tree):
+        if step.left:
+            continue
+        names = [("", os.fstat(step.folder).st_mode)]
+        names += [(file.name, file.stat(follow_symlinks=False).st_mode | _WRITABLE) for file in step.files]
+        for name, mode in names:
+            path = re.sub(r"([^\w/.+-])", r"\\\1", "/".join(filter(None, [place, step.path(), name])))
+            yield f"{path} m {stat.S_IMODE(mode):o} 0 0"
 
 
 def add_boot_files(root: Root, payload: Path, folder: Path, epoch: int) -> None:
@@ -185,7 +232,7 @@ def add_boot_files(root: Root, payload: Path, folder: Path, epoch: int) -> None:
     for path, source in found.items():
         link(source, folder / path.strip("/"))
     for place in sorted({path.rpartition("/")[0] for path in found}):
-        files.copy_in(root.path, folder / place.strip("/"), epoch=epoch, target=place, also=0o200)
+        files.copy_in(root.path, folder / place.strip("/"), epoch=epoch, target=place, also=_WRITABLE)
 
 
 def squashfs_node(scope: Scope, live: str, boot: str, settings: SquashfsSettings) -> Node:

@@ -20,6 +20,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import termios
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -56,6 +57,10 @@ TERMINAL_ENCODING = "terminal"
 PIPE = subprocess.PIPE
 STDOUT = subprocess.STDOUT
 TimeoutExpired = subprocess.TimeoutExpired
+
+Answer = Callable[[str], str | None]
+"""Function that gets the end of the output when that is no whole line, and returns what to type; None if the text is
+not the question. The command has a terminal as its standard input until it has read the answer."""
 
 _inherited: set[int] = set()
 _started: set[int] = set()  # ids of the processes of this module that have not left their context
@@ -178,6 +183,19 @@ def run(
     return Result(code, output, errors)
 
 
+def converse(
+    command: Command,
+    answer: Answer,
+    *,
+    log: IO[str] | None = None,
+    on_line: Callable[[str], object] | None = None,
+    check: bool = True,
+    pass_fds: Sequence[int] = (),
+) -> Result:
+    """Run a command that asks one question, as :func:`run` does. ``answer`` may take its time."""
+    return _stream(command, cwd=None, env=None, log=log, on_line=on_line, check=check, pass_fds=pass_fds, answer=answer)
+
+
 def _stream(
     command: Command,
     *,
@@ -187,6 +205,7 @@ def _stream(
     on_line: Callable[[str], object] | None,
     check: bool,
     pass_fds: Sequence[int],
+    answer: Answer | None = None,
 ) -> Result:
     """Run a command and hand on its lines, see :func:`run`."""
     if log:
@@ -194,9 +213,12 @@ def _stream(
         log.flush()
     tail: deque[str] = deque(maxlen=TAIL_LINES)
     no_room = False
-    with spawn(command, cwd=cwd, env=env, stdout=PIPE, stderr=STDOUT, pass_fds=pass_fds) as process:
+    with contextlib.ExitStack() as ends:
+        keyboard, stdin = ends.enter_context(_keyboard()) if answer else (None, subprocess.DEVNULL)
+        started = spawn(command, cwd=cwd, env=env, stdin=stdin, stdout=PIPE, stderr=STDOUT, pass_fds=pass_fds)
+        process = ends.enter_context(started)
         assert process.stdout
-        for raw in process.stdout:
+        for raw in _answered(process.stdout, keyboard, answer) if keyboard and answer else process.stdout:
             line = _text(raw).rstrip("\n")
             tail.append(line)
             no_room = no_room or says_no_room(line)
@@ -209,6 +231,35 @@ def _stream(
     if check and code:
         raise failure(command, code, "\n".join(tail), cwd=cwd, no_room=no_room)
     return Result(code, stdout="\n".join(tail))
+
+
+@contextlib.contextmanager
+def _keyboard() -> Iterator[tuple[IO[bytes], int]]:
+    """Yield both ends of a terminal without echo (pty(7)): a file to type into, and a descriptor for the command."""
+    master, slave = os.openpty()
+    with os.fdopen(master, "wb", buffering=0) as keyboard:
+        try:
+            mode = termios.tcgetattr(slave)
+            mode[3] &= ~termios.ECHO
+            termios.tcsetattr(slave, termios.TCSANOW, mode)
+            yield keyboard, slave
+        finally:
+            os.close(slave)
+
+
+def _answered(output: IO[bytes], keyboard: IO[bytes], answer: Answer) -> Iterator[bytes]:
+    """Yield the lines of an output, and answer the question in it. After that the command has no terminal any more."""
+    rest, answered = b"", False
+    while chunk := os.read(output.fileno(), PIPE_SIZE):
+        if answered:
+            keyboard.close()  # the command has gone on, so it has read the answer
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield from lines
+        if rest and not answered and (said := answer(_text(rest))):
+            answered = True
+            keyboard.write(f"{said}\n".encode())
+    if rest:
+        yield rest
 
 
 def spawn(

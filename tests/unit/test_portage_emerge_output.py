@@ -122,3 +122,19 @@ def test_each_reason_of_masks_is_named_once() -> None:
         output.read(line)
     message = output.failure(fetching=True).message
     assert message.endswith("is masked by NVIDIA-2025 license(s), ~amd64 keyword")
+
+
+def test_the_packages_to_build_are_those_of_the_list_that_are_not_binary() -> None:
+    output, _ = read("pretend")
+    assert output.sources[:2] == ["sys-apps/demo-baselayout-1::demo", "sys-apps/busybox-1.35.0::demo"]
+    assert len(output.sources) == 9
+    output = EmergeOutput()
+    output.read('[binary   R    ] app-misc/hello-1.0-2::demo to /target/ USE="static" 0 KiB')
+    output.read("[ebuild     U #] app-misc/greet-2.0:0/1 [1.0] ")
+    assert output.sources == ["app-misc/greet-2.0"]
+
+
+def test_the_question_is_known_when_it_is_complete() -> None:
+    assert EmergeOutput.asks("Would you like to merge these packages? [Yes/No] ")
+    assert not EmergeOutput.asks("Would you like to merge these packages? ")
+    assert not EmergeOutput.asks("Would you like to fetch the source files for these packages? [Yes/No] ")

@@ -24,6 +24,7 @@ from stagewright.run import (
     PATH,
     PIPE,
     TAIL_LINES,
+    converse,
     describe,
     environment,
     interactive,
@@ -329,3 +330,37 @@ def test_a_pipeline_without_one_of_its_programs() -> None:
     with none_left(), pytest.raises(StagewrightError) as caught:
         pipeline([["yes"], ["no-such-program"]], lambda _: None)
     assert caught.value.reason is Reason.MISSING_TOOL
+
+
+# questions
+
+
+def test_a_question_is_answered_from_a_terminal_that_the_command_then_loses() -> None:
+    lines: list[str] = []
+    asked: list[str] = []
+    script = """
+test -t 0 && echo terminal
+printf 'go on? [Yes/No] '
+read -r said
+echo "said $said"
+sleep 0.2
+echo more
+sleep 0.2
+read -r again || echo nothing more
+"""
+
+    def answer(text: str) -> str | None:
+        asked.append(text)
+        return "Yes" if text.endswith("[Yes/No] ") else None
+
+    result = converse(["sh", "-c", script], answer, on_line=lines.append)
+    assert (result.code, lines) == (0, ["terminal", "go on? [Yes/No] said Yes", "more", "nothing more"])
+    assert asked == ["go on? [Yes/No] "]
+
+
+def test_an_error_of_the_answer_ends_the_command() -> None:
+    def answer(_: str) -> str:
+        raise StagewrightError(Reason.FETCH_FAILED, "no network")
+
+    with none_left(), pytest.raises(StagewrightError, match="no network"):
+        converse(["sh", "-c", "printf 'go on? '; sleep 100"], answer, on_line=lambda _: None)

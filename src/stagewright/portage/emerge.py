@@ -1,4 +1,4 @@
-"""Runs of emerge(1) inside a root: first a fetch step with network, then a build step without network."""
+"""Runs of emerge(1) inside a root: builds without network, and fetch steps with network."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from stagewright.portage.scripts import QUIET, ask_script, last_line
 from stagewright.portage.unowned import regular_files, unowned_error, unowned_files, unowned_notice
 from stagewright.root.root import Root
 from stagewright.root.sandbox import Bind
-from stagewright.run import full_disk_lines
+from stagewright.run import Answer, full_disk_lines
 from stagewright.store.place import disk_full
 
 PORTAGE_UID = 250
@@ -124,17 +124,41 @@ class Portage:
         if self.binpkgs:
             self.binpkgs.lend_cached()
         env = {name: value for name, value in {"USE": use, "FEATURES": features}.items() if value is not None}
-        if not binary:
-            self.on_phase("fetch")
+        if self.binhosts and not binary:
             self._fetch([*words[:1], "--fetchonly", *words[1:]], env)
-        self.on_phase("install" if binary else "build")
         with self._finding_unowned(target):
             try:
-                self._run(words, env)
+                if binary or self.binhosts:
+                    self.on_phase("install" if binary else "build")
+                    self._run(words, env)
+                else:
+                    self._resolve_once(target, words, env)
             finally:
                 self._cache_packages()
         if self.binhosts and target != "/":
             self.root.run("rm", "-rf", f"{target}{INDEXES}")
+
+    def _resolve_once(self, target: str, words: Sequence[str], env: Mapping[str, str]) -> None:
+        """Merge packages in one run of emerge, which resolves their dependencies and waits while sources are fetched.
+
+        emerge lists the packages and asks. The sources of those that it will build are fetched in another sandbox, with
+        network: those of exactly these versions, whose dependencies are not resolved again. If all packages are in the
+        cache, nothing is fetched. With binary package hosts this is not possible: emerge needs their index before.
+        """
+        output = EmergeOutput()
+
+        def answer(text: str) -> str | None:
+            if not output.asks(text):
+                return None
+            if output.sources:
+                atoms = [f"={package}" for package in dict.fromkeys(output.sources)]
+                exact = self._emerge(target, ["--fetchonly", "--nodeps", "--usepkg=n", *atoms])
+                self._fetch(exact, env)
+            self.on_phase("build" if output.sources else "install")
+            return "Yes"
+
+        self.on_phase("resolve")
+        self._run([*words[:1], "--ask=y", *words[1:]], env, output=output, answer=answer)
 
     @contextlib.contextmanager
     def _finding_unowned(self, target: str) -> Iterator[None]:
@@ -151,6 +175,7 @@ class Portage:
 
     def _fetch(self, words: Sequence[str], env: Mapping[str, str]) -> None:
         """Fetch everything that the build step needs."""
+        self.on_phase("fetch")
         output = EmergeOutput()
         if self.binhosts:
             self.binhosts.prepare_fetch()
@@ -281,6 +306,7 @@ class Portage:
         *,
         fetching: bool = False,
         output: EmergeOutput | None = None,
+        answer: Answer | None = None,
     ) -> None:
         output = output or EmergeOutput()
 
@@ -296,6 +322,7 @@ class Portage:
             env={**self.environment, **(env or {})},
             on_line=on_line,
             check=False,
+            answer=answer,
         )
         self.merged.update(output.merged)
         if result.code:

@@ -16,6 +16,8 @@ _STEP = re.compile(
     r"^>>> (?P<what>Emerging binary|Emerging|Fetching|Installing|Completed) "
     r"\((?P<done>\d+) of (?P<total>\d+)\) (?P<package>\S+?)(?:::\S+)?(?: (?:to|for) \S+)?\s*$"
 )
+_LISTED = re.compile(r"^\[(?P<what>ebuild|binary)\s[^\]]*\] (?P<package>[^\s:]+)(?:::(?P<repo>\S+))?")
+_QUESTION = "Would you like to merge these packages?"
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _FAILED = re.compile(r"^ \* ERROR: (?P<package>\S+?)(?:::\S+)? failed \((?P<phase>\w+) phase\)")
 _FAILED_JOB = re.compile(r"^>>> Failed to (?P<what>emerge|install|fetch) (?P<package>[^\s,]+)")
@@ -108,11 +110,14 @@ class EmergeOutput:
     hosts: dict[str, str] = field(default_factory=dict)  # errors of binary package hosts, by name
     fetched: set[str] = field(default_factory=set)  # packages (category/package-version) whose files emerge fetched
     merged: set[str] = field(default_factory=set)  # packages that emerge merged
+    sources: list[str] = field(default_factory=list)  # packages (category/package-version[::repo]) that it will build
 
     def read(self, line: str) -> tuple[int, int, str] | None:
         """Read a line. Return (n, total, category/package-version) if it starts a package, else None."""
         line = _COLOUR.sub("", line)
         self.lines.append(line)
+        if (listed := _LISTED.match(line)) and listed["what"] == "ebuild":
+            self.sources.append(listed["package"] + (f"::{listed['repo']}" if listed["repo"] else ""))
         if about := _BINHOST.match(line):
             self.hosts[about["host"]] = about["said"]
         if len(self.lines) > 2 * KEPT:
@@ -125,6 +130,11 @@ class EmergeOutput:
         if step and step["what"] in ("Emerging", "Emerging binary", "Fetching"):
             return int(step["done"]), int(step["total"]), step["package"]
         return None
+
+    @staticmethod
+    def asks(text: str) -> bool:
+        """Return True if the end of the output is the question of ``--ask`` after the list of packages."""
+        return text.startswith(_QUESTION) and text.rstrip().endswith("]")
 
     @property
     def failed(self) -> tuple[str, str] | None:

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -61,13 +62,16 @@ class Root:
         env: Mapping[str, str] | None = None,
         on_line: Callable[[str], object] | None = None,
         check: bool = True,
+        answer: processes.Answer | None = None,
     ) -> processes.Result:
-        """Run a command inside. Its output goes to the log and to ``on_line``; without both it is returned."""
+        """Run a command inside. Its output goes to the log and to ``on_line``; without both it is returned.
+
+        ``answer`` answers the question that the command asks.
+        """
         with self.command(command, network=network, binds=binds, env=env) as sandboxed:
             try:
-                return processes.run(
-                    sandboxed.words, log=self.log, on_line=on_line, check=check, pass_fds=sandboxed.descriptors
-                )
+                run = partial(processes.converse, answer=answer) if answer else processes.run
+                return run(sandboxed.words, log=self.log, on_line=on_line, check=check, pass_fds=sandboxed.descriptors)
             except StagewrightError as error:
                 raise _from_inside(error, command) from error
 

@@ -15,8 +15,9 @@ import marshal
 import os
 import stat
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -89,35 +90,37 @@ def tree_digest(
         if not stat.S_ISREG(info.st_mode):
             raise _strange(path)
         return hashlib.sha256(f"file {info.st_mode & bits:o} {digest(path, info)}".encode()).hexdigest()
-    total, memory = hashlib.sha256(), memory or NoMemory()
-    coming: deque[tuple[_Folder, bytes | Future[bytes]]] = deque()
-
-    def add(most: int) -> None:
-        while len(coming) > most:
-            folder, lines = coming.popleft()
-            if isinstance(lines, Future):
-                lines = lines.result()
-                memory.keep(folder.prefix, folder.signature, lines, newest=folder.newest)
-                report(len(folder.entries))
-            total.update(lines)
-
-    with ThreadPoolExecutor(_READERS) as readers:
-        waiting = [(os.fspath(path), "")]
-        while waiting:
-            folder = _Folder(*waiting.pop())
-            lines = memory.known(folder.prefix, folder.signature)
-            if lines is None:
-                coming.append((folder, readers.submit(folder.lines, digest, bits)))
-            else:
-                coming.append((folder, lines))
-            add(_AHEAD)
-            waiting.extend((f"{folder.path}/{name}", f"{folder.prefix}{name}/") for name in reversed(folder.folders))
-        add(0)
+    total = hashlib.sha256()
+    for lines in _lines_of_folders(os.fspath(path), memory or NoMemory(), _Reading(digest, bits, report)):
+        total.update(lines)
     return total.hexdigest()
+
+
+def _lines_of_folders(path: str, memory: TreeMemory, reading: _Reading) -> Iterator[bytes]:
+    """Yield the lines of each folder of a tree, in their order. ``reading`` reads those that memory does not know."""
+    coming: deque[bytes | _Changed] = deque()
+    waiting = [(path, "")]
+    with ThreadPoolExecutor(_READERS) as readers:
+        while waiting or coming:
+            if waiting:
+                folder, prefix = waiting.pop()
+                entries, folders = _look(folder)
+                signature = hashlib.blake2b(marshal.dumps(entries, 2), digest_size=16).digest()  # 2: equal for equals
+                lines = memory.known(prefix, signature)
+                coming.append(
+                    reading.add(_Changed(folder, prefix, entries, signature), readers) if lines is None else lines
+                )
+                waiting.extend([(f"{folder}/{name}", f"{prefix}{name}/") for name in folders])
+            while len(coming) > (_AHEAD if waiting else 0):
+                first = coming.popleft()
+                yield reading.result(first, readers, memory) if isinstance(first, _Changed) else first
 
 
 _READERS = 4
 """Threads that read files: reading small files is mostly waiting for the disk."""
+
+_BATCH = 16
+"""Folders that a thread reads at once."""
 
 _AHEAD = 256
 """Folders that are looked at while others are read."""
@@ -125,42 +128,93 @@ _AHEAD = 256
 _SMALL = 1 << 20
 """Bytes of the largest file that is read at once, without asking what is remembered about it."""
 
+_Entry = tuple[str, int] | tuple[str, int, int, int, int, int]
+"""Name, mode, size, inode and two times in nanoseconds. Of a folder only name and mode: it is looked into anyway."""
 
-class _Folder:
-    """One folder of a tree as it is now. ``prefix`` is its path in the tree, with a slash at the end.
 
-    ``entries`` has name, mode, size, inode and two times in nanoseconds of each entry, sorted by name; of a folder only
-    name and mode, because it is looked into anyway. Plain tuples: a tree can have hundreds of thousands.
+def _look(path: str) -> tuple[list[_Entry], list[str]]:
+    """Return the entries of a folder, sorted by name, and the names of its folders, the last one first.
+
+    Plain tuples, and no call but stat(2): a plan looks at all folders of a tree, and there can be tens of thousands.
     """
+    found: list[_Entry] = []
+    folders = []
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)  # the kernel resolves the path once
+    try:
+        for name in os.listdir(descriptor):  # noqa: PTH208  by the descriptor
+            if name in IGNORED:
+                continue
+            info = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+            mode = info.st_mode
+            if mode & _TYPE == stat.S_IFDIR:
+                found.append((name, mode))
+                folders.append(name)
+            else:
+                found.append((name, mode, info.st_size, info.st_ino, info.st_mtime_ns, info.st_ctime_ns))
+    finally:
+        os.close(descriptor)
+    found.sort()
+    folders.sort(reverse=True)
+    return found, folders
 
-    def __init__(self, path: str, prefix: str) -> None:
-        self.path = path
-        self.prefix = prefix
-        with os.scandir(path) as entries:
-            found = [(entry.name, entry.stat(follow_symlinks=False)) for entry in entries if entry.name not in IGNORED]
-        self.entries = [
-            (name, info.st_mode, info.st_size, info.st_ino, info.st_mtime_ns, info.st_ctime_ns)
-            if info.st_mode & _TYPE != stat.S_IFDIR
-            else (name, info.st_mode, 0, 0, 0, 0)
-            for name, info in found
-        ]
-        self.entries.sort()
-        self.folders = [entry[0] for entry in self.entries if entry[1] & _TYPE == stat.S_IFDIR]
-        text = marshal.dumps(self.entries, 2)  # version 2 gives equal bytes for equal values
-        self.signature = hashlib.blake2b(text, digest_size=16).digest()
+
+@dataclass(slots=True)
+class _Changed:
+    """A folder whose files are read. ``prefix`` is its path in the tree, with a slash at the end."""
+
+    path: str
+    prefix: str
+    entries: list[_Entry]
+    signature: bytes
+    lines: bytes = b""
+    done: Future[None] | None = None
 
     @property
     def newest(self) -> int:
         """The newest time of its files, in nanoseconds."""
-        return max((max(entry[4:]) for entry in self.entries), default=0)
+        return max((max(entry[4:]) for entry in self.entries if len(entry) > 2), default=0)
 
-    def lines(self, digest: FileDigest, bits: int) -> bytes:
-        """Return the lines of the list for the entries of this folder."""
+
+@dataclass
+class _Reading:
+    """Reads folders in threads, some at once, because a task costs as much as a small file."""
+
+    digest: FileDigest
+    bits: int
+    report: Callable[[int], object]
+    batch: list[_Changed] = field(default_factory=list)
+
+    def add(self, folder: _Changed, readers: ThreadPoolExecutor) -> _Changed:
+        """Read a folder, sooner or later, and return it."""
+        self.batch.append(folder)
+        if len(self.batch) == _BATCH:
+            self._start(readers)
+        return folder
+
+    def _start(self, readers: ThreadPoolExecutor) -> None:
+        done = readers.submit(_read, tuple(self.batch), self.digest, self.bits)
+        for folder in self.batch:
+            folder.done = done
+        self.batch.clear()
+
+    def result(self, folder: _Changed, readers: ThreadPoolExecutor, memory: TreeMemory) -> bytes:
+        """Return the lines of the list for the entries of a folder, and remember them."""
+        if folder.done is None:
+            self._start(readers)
+        assert folder.done
+        folder.done.result()
+        memory.keep(folder.prefix, folder.signature, folder.lines, newest=folder.newest)
+        self.report(len(folder.entries))
+        return folder.lines
+
+
+def _read(folders: Sequence[_Changed], digest: FileDigest, bits: int) -> None:
+    for folder in folders:
         found = []
-        for name, mode, size, *_ in self.entries:
-            path = f"{self.path}/{name}"
+        for name, mode, *facts in folder.entries:
+            path = f"{folder.path}/{name}"
             if stat.S_ISREG(mode):
-                content = _small_digest(path) if size <= _SMALL else digest(Path(path), os.lstat(path))
+                content = _small_digest(path, facts[0]) if facts[0] <= _SMALL else digest(Path(path), os.lstat(path))
                 line = f"file {mode & bits:o} {content}"
             elif stat.S_ISLNK(mode):
                 line = f"link {os.readlink(path)}"  # noqa: PTH115  pathlib would normalise the target
@@ -168,20 +222,23 @@ class _Folder:
                 line = f"dir {mode & bits:o}"
             else:
                 raise _strange(Path(path))
-            found.append(f"{self.prefix}{name}\0{line}\n")
-        return "".join(found).encode(errors="surrogateescape")
+            found.append(f"{folder.prefix}{name}\0{line}\n")
+        folder.lines = "".join(found).encode(errors="surrogateescape")
 
 
 _TYPE = 0o170000
 """The bits of a mode that are the type of a file (inode(7))."""
 
 
-def _small_digest(path: str) -> str:
+def _small_digest(path: str, size: int) -> str:
+    """Return the digest of a file that had this size when it was looked at."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        total = hashlib.sha256()
-        while chunk := os.read(descriptor, _SMALL):
-            total.update(chunk)
+        data = os.read(descriptor, size + 1)
+        total = hashlib.sha256(data)
+        if len(data) != size:  # it has changed, or the file system gives less at once
+            while data := os.read(descriptor, _SMALL):
+                total.update(data)
         return total.hexdigest()
     finally:
         os.close(descriptor)

@@ -66,7 +66,7 @@ def measure(setting: Setting) -> list[Row]:
     (mine, my_cpu), (floor, its_cpu) = map(best, (ours, floors))
     note = f"{mine:.2f} s against {floor:.2f} s, of processors {my_cpu:.2f} s against {its_cpu:.2f} s"
     return [
-        Row("live ISO from a stage / the same by hand", mine / floor, 1.6, "", note),
+        Row("live ISO from a stage / the same by hand", my_cpu / its_cpu, 1.3, "", note),
         _change(project, setting),
         *([] if setting.tiny else [_package(project, setting)]),
     ]
@@ -115,7 +115,7 @@ def _change(project: Path, setting: Setting) -> Row:
         _say(project / "overlays/live/etc/motd")
         costs.append(timed(stagewright, project, setting.store, "build", "iso", "pxe", "--progress=quiet"))
     wall, processor = best(costs)
-    return Row("motd changed -> ISO and network set", wall, 2.5, "s", f"{processor:.2f} s of processors")
+    return Row("motd changed -> ISO and network set", processor, 2.5, "s", f"of processors; {wall:.2f} s by the clock")
 
 
 def _package(project: Path, setting: Setting) -> Row:
@@ -126,4 +126,6 @@ def _package(project: Path, setting: Setting) -> Row:
         script.write_text(f"{text}# measured at {time.time_ns()}\n", encoding="utf-8")
         costs.append(timed(stagewright, project, setting.store, "build", "iso", "pxe", "--progress=quiet"))
     wall, processor = best(costs)
-    return Row("one package changed -> ISO and network set", wall, 8, "s", f"{processor:.2f} s of processors")
+    return Row(
+        "one package changed -> ISO and network set", processor, 8, "s", f"of processors; {wall:.2f} s by the clock"
+    )

@@ -33,8 +33,8 @@ def measure(setting: Setting) -> list[Row]:
     status = best([timed(_shell, 'git -C "$1" status --short > "$2"', tree, log) for _ in range(rounds)])
     files = setting.count(PACKAGES) * 7
     return [
-        _row(f"tree of {files} files, first / find + sha256sum", first, floor, 3),
-        _row("tree again, unchanged / git status", later, status, 4),
+        _row(f"tree of {files} files, first / find + sha256sum", first, floor, 1.5),
+        _row("tree again, unchanged / git status", later, status, 2),
     ]
 
 

@@ -59,8 +59,9 @@ STDOUT = subprocess.STDOUT
 TimeoutExpired = subprocess.TimeoutExpired
 
 Answer = Callable[[str], str | None]
-"""Function that gets the end of the output when that is no whole line, and returns what to type; None if the text is
-not the question. The command has a terminal as its standard input until it has read the answer."""
+"""Function that gets the end of an output without a newline, and returns what to type, or None for other text.
+
+The command has a terminal as its standard input until it has read the answer."""
 
 _inherited: set[int] = set()
 _started: set[int] = set()  # ids of the processes of this module that have not left their context

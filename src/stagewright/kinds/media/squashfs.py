@@ -199,18 +199,19 @@ def show_modules(root: Root, payload: Path, epoch: int) -> list[str]:
     """Show the modules of a payload in a mounted root, without a copy, and copy its firmware.
 
     Returns modes and owners of the shown files as mksquashfs(1) reads them: those that a copy would have. A folder of
-    modules that the root has already is not hidden: there the files are copied.
+    modules that the root has already is not hidden: there the files are copied. So are names that a line cannot have.
     """
     lines: list[str] = []
     for modules in sorted((payload / MODULES).iterdir()):
         place = f"/lib/modules/{modules.name}"
-        if files.exists(root.path, place):
+        inner = inside(root.path, os.path.realpath, place)
+        modes = list(_modes(modules, inner))
+        if files.exists(root.path, place) or any("\n" in line for line in modes):
             files.copy_in(root.path, modules, epoch=epoch, target=place, also=_WRITABLE)
         else:
             files.make_folder(root.path, place, epoch=epoch)
-            inner = inside(root.path, os.path.realpath, place)
             bind(modules, root.path / inner.lstrip("/"))
-            lines += _modes(modules, inner)
+            lines += modes
     _add_firmware(root, payload, epoch)
     return lines
 

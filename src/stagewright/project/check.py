@@ -248,6 +248,7 @@ def _check_references(
         if other:
             message = f"{setting_name(path)}: must name {article(what)} ({value!r} is {article(other[:-1])})"
             hint = f"name one of {', '.join(known)}" if 0 < len(known) <= _MOST_NAMES else f"name {article(what)}"
+            hint = _of_yield(mark, entries) if mark.yields else hint
         if not known:
             hint = f"add {article(what)}, and name it here" if other else f"add [{mark.tables[0]}.{value}]"
         problems.append(StagewrightError(Reason.UNKNOWN_NAME, message, place=place(path), hint=hint))

@@ -43,6 +43,18 @@ _SETTINGS = {
     "overlay": "root_overlay",
     "copy": "root_overlay",
     "passwd": "password",
+    "rootpw": "root_password",
+    "root_pw": "root_password",
+    "root_passwd": "root_password",
+    "rootpassword": "root_password",
+    "secureboot": "secure_boot",
+    "secure-boot": "secure_boot",
+    "url": "base_url",
+    "filesystem": "layout",
+    "fs": "layout",
+    "partitions": "layout",
+    "passphrase": "key_file",
+    "luks_key": "key_file",
     "ssh_public_keys": "authorized_keys",
     "ssh_keys": "authorized_keys",
     "sshkey": "ssh_key",
@@ -80,14 +92,20 @@ _SETTINGS = {
     "stop": "disable",
     "enabled": "enable",
     "disabled": "disable",
-    "cmdline": "kernel_arguments",
 }
 """The setting that means the same as a word of another program."""
 
 _EDITS = {
     "rcadd": 'write services = { enable = ["NAME"] }',
     "rcdel": 'write services = { disable = ["NAME"] }',
-    "bootargs": 'write kernel_arguments = { extra = ["WORD"] }',
+    **dict.fromkeys(
+        ("bootargs", "cmdline", "append", "kernel_cmdline", "kernel_params", "kernel_parameters", "kernel_options"),
+        'write kernel_arguments = { extra = ["WORD"] }',
+    ),
+    **dict.fromkeys(
+        ("luks", "encrypt", "encryption", "encrypted"),
+        'write Encrypt=key-file for a partition in a folder of your own, and layout = "./FOLDER" (docs/disks.md)',
+    ),
     "modblacklist": 'write kernel_arguments = { extra = ["modprobe.blacklist=NAME"] }',
     "version_stamp": 'write version = "..." in [project]',
     "rel_type": "remove it: names of files consist of the project, the stage and the version",
@@ -113,6 +131,11 @@ _EDITS = {
     "hooks": 'write script = "FILE"',
 }
 """Hints for keys that have no setting of the same meaning."""
+
+_OF_USERS = dict.fromkeys(
+    ("sudo", "admin", "wheel"), 'write groups = ["wheel"], the group of users who may become root'
+)
+"""Hints for keys of a user."""
 
 _MAKE_CONF = frozenset(
     {
@@ -148,8 +171,25 @@ def hint_for_key(key: str, known: Sequence[str], of_kind: OfKind | None) -> str:
 
     ``of_kind`` is the kind of the entry if the key is in its table, and None for tables inside of it.
     """
+    kinds = _kinds_with(key, of_kind) if of_kind else ""
     if key in _AT_THE_TOP and key not in known:
-        return "move it to the top of the file, above the first table"
+        top = "move it to the top of the file, above the first table"
+        return f"{kinds}; the one of the project file is above its first table" if kinds else top
+    if hint := _of_words(key, known, of_kind, kinds):
+        return hint
+    if slip := misspelt(key, known):
+        return f"did you mean {slip!r}?"
+    near = nearest(key, known)
+    if of_kind is None:
+        return near
+    if kinds:
+        return kinds
+    many = not near.startswith("did") and len(known) > _MOST_KEYS
+    return f"`stagewright kinds {of_kind.name}` lists all settings" if many else near
+
+
+def _of_words(key: str, known: Sequence[str], of_kind: OfKind | None, kinds: str) -> str:
+    """Return the hint for a word of another program; "" for other words. ``kinds`` names other kinds with the key."""
     word = key.rpartition("/")[2]
     for name in (key, word, word.lower()):
         if "/" in key and name in known:
@@ -158,19 +198,20 @@ def hint_for_key(key: str, known: Sequence[str], of_kind: OfKind | None) -> str:
             return f"the setting is called {_SETTINGS[name]!r}"
         if name in _MAKE_CONF and "make_conf" in known:
             return f'write make_conf = {{ {name.upper()} = "..." }}'
-        if name in _EDITS and of_kind:
+        if name in _EDITS and of_kind and not kinds:
             return _EDITS[name]
-    if slip := misspelt(key, known):
-        return f"did you mean {slip!r}?"
-    near = nearest(key, known)
-    if of_kind is None:
-        return near
+        if name in _OF_USERS and {"groups", "shell"} <= set(known):
+            return _OF_USERS[name]
+        if of_kind and name in _SETTINGS and (others := _kinds_with(_SETTINGS[name], of_kind)):
+            return f"the setting is called {_SETTINGS[name]!r}; {others}"
+    return ""
+
+
+def _kinds_with(key: str, of_kind: OfKind) -> str:
+    """Return the words about other kinds that have a key; "" if none has it."""
     kinds = sorted(kind for kind, model in of_kind.models.items() if kind != of_kind.name and _has(model, key))
-    if kinds:
-        more = " and others" if len(kinds) > _MOST_KINDS else ""
-        return f"only stages of other kinds have it: {', '.join(kinds[:_MOST_KINDS])}{more}"
-    many = not near.startswith("did") and len(known) > _MOST_KEYS
-    return f"`stagewright kinds {of_kind.name}` lists all settings" if many else near
+    more = " and others" if len(kinds) > _MOST_KINDS else ""
+    return f"only stages of other kinds have it: {', '.join(kinds[:_MOST_KINDS])}{more}" if kinds else ""
 
 
 def _has(model: type[Section], key: str) -> bool:

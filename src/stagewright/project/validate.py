@@ -193,6 +193,9 @@ def _wrong_type(model: type[Section], table: Table, path: KeyPath, details: list
     section = _section(model, path)
     value = details[0].data["input"]
     keys = (_text_keys(section, isinstance(value, list)) or _keys(section)) if section else []
+    inner = value
+    if section and {"console", "extra"} <= set(text_lists(section)):  # words of a command line
+        keys, inner = ["extra"], value.split() if isinstance(value, str) else value
     names = [value] if isinstance(value, str) else value
     if (
         section
@@ -204,6 +207,8 @@ def _wrong_type(model: type[Section], table: Table, path: KeyPath, details: list
         message, _ = wrong_type(setting_name(path), value, expected)
     else:
         message, hint = wrong_type(setting_name(path), value, expected, keys)
+        if inner is not value:
+            _, hint = wrong_type(setting_name(path), inner, expected, keys)
         if isinstance(path[-1], int) and hint.startswith(f"write {path[-2]} = {{"):
             hint = f"write it as a table: {hint.partition(' = ')[2]}"
         form = _matching(model, path)

@@ -18,6 +18,9 @@ from stagewright.project.names import NAME, NAME_HINT
 _LONGEST = 60
 """Longest value in a message, in characters."""
 
+_MOST_ITEMS = 8
+"""Most items of a list in a hint."""
+
 _EXPECTED = {
     "string": "a text",
     "list": "a list",
@@ -51,6 +54,7 @@ _SYNONYMS = (
     ("x86", "i386", "i486", "i686"),
     ("ppc64", "ppc64le", "powerpc64"),
     ("uefi", "efi", "ovmf"),
+    ("uefi-secure", "secureboot", "secure-boot", "secure"),
     ("bios", "legacy", "seabios", "pcbios"),
     ("zstd", "zst", "zstandard"),
     ("gzip", "gz"),
@@ -122,9 +126,12 @@ def _inner(value: Any, table: Sequence[str]) -> str:
     pairs = [str(item).partition("=") for item in value] if isinstance(value, list) else []
     if pairs and all(separator for _, separator, _ in pairs):
         return ", ".join(f"{toml.key(name)} = {_quoted(text)}" for name, _, text in pairs)
+    named = [item.get("name") for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+    if named and all(isinstance(one, str) for one in named):
+        return ", ".join(f"{toml.key(str(one))} = {{ ... }}" for one in named)
     if not table:
         return 'name = "value"'
-    item = f"[{_shown(value[0])}]" if isinstance(value, list) and value else _shown(value)
+    item = f"[{', '.join(map(_shown, value[:_MOST_ITEMS]))}]" if isinstance(value, list) and value else _shown(value)
     return f"{table[0]} = {item if isinstance(value, (str, list)) else '...'}"
 
 
@@ -163,7 +170,12 @@ def wrong_word(name: str, value: Any, expected: Sequence[tuple[str, str]]) -> tu
     words = ["".join(word) for word in expected]
     if len(words) == 1:
         return f"{name}: must be {_quoted(words[0])} (found {describe_value(value)})", f"write {_quoted(words[0])}"
-    hint = nearest_word(str(value).lower(), words)
+    parts = re.split(r"[\s,;+]+", value.strip()) if isinstance(value, str) else []
+    hint = nearest_word(parts[0].lower() if len(parts) > 1 else str(value).lower(), words)
+    if isinstance(value, list) and len(value) == 1 and value[0] in words:
+        hint = f"write it without brackets: {_quoted(value[0])}"
+    if len(parts) > 1 and all(part in words for part in parts):
+        hint = f"write one of them, or in a list each as one text: [{', '.join(map(_quoted, parts))}]"
     if not isinstance(value, str):
         return f"{name}: must be one of these words (found {describe_value(value)})", hint
     listed = f" (known: {', '.join(words)})" if hint.startswith("did") and len(words) <= _MOST_WORDS else ""

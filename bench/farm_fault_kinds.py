@@ -132,7 +132,7 @@ class RemoteSlow(Fault):
 
     def strike(self, turn: Turn) -> str:
         """Make it slow."""
-        rate, delay = turn.chosen.choice((20_000, 100_000, 500_000)), turn.chosen.uniform(0.05, 0.5)
+        rate, delay = turn.chosen.choice((100_000, 300_000, 1_000_000)), turn.chosen.uniform(0.02, 0.2)
         turn.farm.service.slow.write_text(f"{rate} {delay:.3f}")
         return f"{rate >> 10} KiB/s, {delay:.2f} s"
 

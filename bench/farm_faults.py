@@ -32,7 +32,7 @@ from stagewright.errors import Exit, Reason
 PAGE, TARGET = ROOT / "docs" / "farm.md", "farm-faults"
 COLUMNS = ("fault", "remote store", "turns", "right at once", "clear error", "wrong", "right when it was lifted")
 WORKERS = ("w1", "w2", "w3")
-HANGS = 300.0
+HANGS = 600.0
 """Seconds after which a build counts as hanging."""
 
 

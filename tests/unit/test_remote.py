@@ -29,10 +29,11 @@ from stagewright.errors import Reason, StagewrightError
 from stagewright.events import Event, NodeNotice, ResultMoved
 from stagewright.graph.node import Yields
 from stagewright.project.remotes import Remote
-from stagewright.publish.attempts import Retries
+from stagewright.publish.attempts import Attempts, Retries, translated
 from stagewright.remote import keep
 from stagewright.remote.caches import pull_cache, push_cache
 from stagewright.remote.chunks import chunks_of
+from stagewright.remote.file_places import FsspecPlace
 from stagewright.remote.place import Blob, blob_path
 from stagewright.remote.pull import pull
 from stagewright.remote.push import push
@@ -672,7 +673,7 @@ def test_after_a_failure_all_connections_are_made_again(sftp: SftpPlace) -> None
     for target in sftp._free:
         assert target._process
         target._process.end()
-    with pytest.raises((OSError, EOFError)):
+    with pytest.raises((OSError, StagewrightError)):
         sftp.has("pins/1")
     assert sftp.has("pins/1")
 
@@ -688,3 +689,58 @@ def test_computers_that_send_the_same_file_at_the_same_time_do_not_mix_their_byt
     assert not [name for name in os.listdir(f"{sftp.host.folder}/pins") if name.startswith(".")]
     for place in places:
         place.close()
+
+
+# failures of libraries
+
+
+class BotoError(Exception):
+    """An exception that is neither OSError nor ours, as those of botocore and paramiko."""
+
+
+BotoError.__module__ = "botocore.exceptions"
+
+
+class Altered:
+    """A service of fsspec whose library finds a wrong checksum in every answer."""
+
+    protocol = "s3"
+
+    def __getattr__(self, name: str) -> Any:
+        def fail(*_: object, **__: object) -> None:
+            raise BotoError("Expected checksum 1 did not match calculated checksum: 2")
+
+        return fail
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda place: list(place.read("pins/1", 0, 10)),
+        lambda place: place.has("pins/1"),
+        lambda place: place.write("pins/1", b"x"),
+        lambda place: place.listed("pins"),
+        lambda place: place.remove("pins/1"),
+        lambda place: place.put(Blob("0" * 64, 1), Path("/dev/null")),
+    ],
+)
+def test_exceptions_of_libraries_are_failures_of_the_place(call: Callable[[FsspecPlace], object]) -> None:
+    with pytest.raises(StagewrightError, match=r"s3://b/f \(Expected checksum 1") as failed:
+        call(FsspecPlace("s3://b/f", Altered(), "b/f"))
+    assert failed.value.reason is Reason.FETCH_FAILED
+
+
+def test_a_refused_request_is_not_repeated() -> None:
+    error = BotoError("forbidden")
+    error.response = {"ResponseMetadata": {"HTTPStatusCode": 403}}  # type: ignore[attr-defined]
+    calls: list[int] = []
+
+    def refused() -> None:
+        calls.append(1)
+        with translated("s3://b"):
+            raise error
+
+    with pytest.raises(StagewrightError) as failed:
+        Attempts("s3://b", lambda _: None, Retries((0.0, 0.0)))("push", refused)
+    assert calls == [1]
+    assert "keys" in failed.value.hint

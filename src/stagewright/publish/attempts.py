@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -55,11 +56,30 @@ class Attempts:
     def _failure(self, what: str, error: Exception) -> Exception:
         if isinstance(error, (StagewrightError, NotADirectoryError)):
             return error
-        message = f"{self.name}: {what} failed ({error or type(error).__name__})"
-        hint = "the same command goes on where this one ended"
-        if _is_refused(error):
-            hint = "check the address, and your keys for the service"
-        return StagewrightError(Reason.FETCH_FAILED, message, hint=hint)
+        return _failure(f"{self.name}: {what} failed", error)
+
+
+@contextlib.contextmanager
+def translated(name: str) -> Iterator[None]:
+    """Turn exceptions of libraries into failures of the target ``name``: callers expect OSError and StagewrightError.
+
+    Python's other exceptions are defects, and pass.
+    """
+    try:
+        yield
+    except (StagewrightError, OSError):
+        raise
+    except Exception as error:
+        if not isinstance(error, EOFError) and not _of_library(error):
+            raise
+        raise _failure(name, error) from error
+
+
+def _failure(what: str, error: Exception) -> StagewrightError:
+    hint = "the same command goes on where this one ended"
+    if _is_refused(error):
+        hint = "check the address, and your keys for the service"
+    return StagewrightError(Reason.FETCH_FAILED, f"{what} ({error or type(error).__name__})", hint=hint)
 
 
 def _of_library(error: Exception) -> bool:
@@ -67,7 +87,7 @@ def _of_library(error: Exception) -> bool:
     return type(error).__module__.partition(".")[0] not in ("builtins", "stagewright")
 
 
-def _is_refused(error: Exception) -> bool:
+def _is_refused(error: BaseException | None) -> bool:
     """Return True if a service has refused a request: status 4xx of HTTP, or no keys for it."""
     response = getattr(error, "response", None)
     facts = response.get("ResponseMetadata", {}) if isinstance(response, dict) else {}
@@ -78,5 +98,6 @@ def _is_refused(error: Exception) -> bool:
 def _is_passing(error: Exception) -> bool:
     """Return True for a failure that another attempt may not have."""
     if isinstance(error, StagewrightError):
-        return error.reason in (Reason.FETCH_FAILED, Reason.FETCH_STALLED, Reason.FETCH_CUT)
+        passing = error.reason in (Reason.FETCH_FAILED, Reason.FETCH_STALLED, Reason.FETCH_CUT)
+        return passing and not _is_refused(error.__cause__)
     return not isinstance(error, (FileNotFoundError, PermissionError, NotADirectoryError)) and not _is_refused(error)

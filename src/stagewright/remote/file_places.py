@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from stagewright.fetch.web import without_password
+from stagewright.publish.attempts import translated
 from stagewright.publish.objects import open_service
 from stagewright.remote.place import CHUNK, HIDDEN, Blob, Found, blob_path, missing
 from stagewright.trees import files_below
@@ -127,6 +128,10 @@ class FsspecPlace:
 
     def read(self, path: str, start: int, size: int) -> Iterator[bytes]:
         """Yield bytes of an object."""
+        with translated(self.name):
+            yield from self._read(path, start, size)
+
+    def _read(self, path: str, start: int, size: int) -> Iterator[bytes]:
         while size > 0:
             try:
                 data = self.system.cat_file(self._path(path), start=start, end=start + min(size, 16 * CHUNK))
@@ -143,15 +148,18 @@ class FsspecPlace:
 
     def has(self, path: str) -> bool:
         """Return True if an object exists."""
-        return bool(self.system.exists(self._path(path)))
+        with translated(self.name):
+            return bool(self.system.exists(self._path(path)))
 
     def put(self, blob: Blob, source: Path) -> None:
         """Upload a file."""
-        self._upload(blob_path(blob.digest), lambda target: self.system.put_file(str(source), target))
+        with translated(self.name):
+            self._upload(blob_path(blob.digest), lambda target: self.system.put_file(str(source), target))
 
     def write(self, path: str, data: bytes, refers: Sequence[Blob] = ()) -> None:
         """Write an object."""
-        self._upload(path, lambda target: self.system.pipe_file(target, data))
+        with translated(self.name):
+            self._upload(path, lambda target: self.system.pipe_file(target, data))
 
     def _upload(self, path: str, upload: Any) -> None:
         target = self._path(path)
@@ -167,24 +175,26 @@ class FsspecPlace:
 
     def listed(self, folder: str) -> Mapping[str, Found]:
         """Return the objects below a folder."""
-        self.system.invalidate_cache()
-        base = self._path(folder).rstrip("/")
-        try:
-            found: Mapping[str, Any] = self.system.find(base, detail=True)
-        except FileNotFoundError:
-            return {}
-        return {
-            path.removeprefix(f"{base}/"): Found(int(info.get("size") or 0), _time_of(info))
-            for path, info in found.items()
-            if not path.rpartition("/")[2].startswith(HIDDEN)
-        }
+        with translated(self.name):
+            self.system.invalidate_cache()
+            base = self._path(folder).rstrip("/")
+            try:
+                found: Mapping[str, Any] = self.system.find(base, detail=True)
+            except FileNotFoundError:
+                return {}
+            return {
+                path.removeprefix(f"{base}/"): Found(int(info.get("size") or 0), _time_of(info))
+                for path, info in found.items()
+                if not path.rpartition("/")[2].startswith(HIDDEN)
+            }
 
     def remove(self, path: str) -> None:
         """Remove an object."""
-        try:
-            self.system.rm_file(self._path(path))
-        except FileNotFoundError:
-            return
+        with translated(self.name):
+            try:
+                self.system.rm_file(self._path(path))
+            except FileNotFoundError:
+                return
 
     def close(self) -> None:
         """Do nothing."""

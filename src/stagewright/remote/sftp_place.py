@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+from stagewright.publish.attempts import translated
 from stagewright.publish.ssh import SftpTarget, SshHost
 from stagewright.publish.target import TargetOptions
 from stagewright.remote.place import HIDDEN, Blob, Found, blob_path, missing
@@ -44,7 +45,8 @@ class SftpPlace:
         with self._lock:
             target = self._free.pop() if self._free else SftpTarget(self.host)
         try:
-            yield target
+            with translated(self.name):
+                yield target
         except FileNotFoundError:
             self._keep(target)
             raise

@@ -278,7 +278,9 @@ class FarmAttempt:
             self.farm.accept(self, reply)
             return finished
         if finished.error:
-            where = f"machine {self.site.machine.name} built it; its log there is {reply.log}"
+            where = f"machine {self.site.machine.name} built it" + (
+                f"; its log there is {reply.log}" if reply.log else ""
+            )
             where += f", its root {reply.root}" if reply.root else ""
             hint = NEXT_HINT.join(filter(None, [finished.error.get("hint", ""), where]))
             finished = replace(finished, error={**finished.error, "hint": hint})

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import logging
 import socket
 import threading
 import time
@@ -41,9 +42,22 @@ LOOK = 0.5
 """Seconds between two looks at the machines."""
 
 
+_LOGGERS = ("distributed", "distributed.client", "tornado", "tornado.application")
+"""Loggers of Dask. They write tracebacks for a scheduler that is lost, which the run reports itself."""
+
+
+def _quiet() -> None:
+    """Let Dask's loggers print nothing in a program of the user."""
+    for name in _LOGGERS:
+        logger = logging.getLogger(name)
+        logger.handlers = [logging.NullHandler()]
+        logger.propagate = False
+
+
 @contextlib.contextmanager
 def connected(url: str, certs: Path | None) -> Iterator[Client]:
     """Yield a client of a farm's scheduler. Raises: FARM if it does not answer."""
+    _quiet()
     with dask.config.set(SETTINGS):
         try:
             client = Client(

@@ -45,13 +45,16 @@ def main() -> int:
     parser.add_argument("--at-once", type=int, default=3, help="farms at the same time: they wait most of the time")
     parser.add_argument("--seed", default=str(random.SystemRandom().randrange(10**6)), help="of all random choices")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
     print(f"--seed {options.seed}", flush=True)
     writing = threading.Lock()
 
     def one(name: str) -> int:
         with tempfile.TemporaryDirectory(prefix="farm-faults-", dir="/var/tmp") as folder:
-            count = Row(name, FAULTS[name], Path(folder), options.seed).run(options.turns)
+            count = Row(name, FAULTS[name], Path(folder), options.seed, stop).run(options.turns)
+        if stop.is_set():
+            return count.wrong
         row = count.cells(name, FAULTS[name].remote)
         with writing:
             print(line(row), end="", flush=True)
@@ -87,6 +90,7 @@ class Row:
     fault: Fault
     folder: Path
     seed: str
+    stop: threading.Event
 
     def run(self, turns: int) -> Count:
         """Return what happened."""
@@ -99,6 +103,8 @@ class Row:
                 farm.start_worker(name, "--cores", "1")
             farm.connected(*WORKERS)
             for number in range(1, turns + 1):
+                if self.stop.is_set():
+                    return count
                 begun = time.monotonic()
                 said = self._turn(farm, number, count)
                 print(f"{self.name} {number}: {said} ({time.monotonic() - begun:.0f} s)", flush=True)

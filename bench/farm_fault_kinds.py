@@ -13,14 +13,14 @@ from pathlib import Path
 
 from bench.farm_lab import Lab
 
-FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
-"""libfaketime changes the clock for a program and its children, as far as these keep its variables."""
+CLOCK = Path(__file__).with_name("farm_clock")
+"""A folder with the module that makes the clock of a Python program wrong. libfaketime breaks Python's time.sleep."""
 
-_DISK = 160 << 20
-"""Size of the disk of a worker that can be full, in bytes."""
+_DISK = 3 << 30
+"""Size of the disk of a worker that can be full, in bytes: a worker refuses to start with less than 2 GiB."""
 
 _HOURS = 30
-"""The most hours that a clock is wrong. Certificates of a farm count from a day before they were made."""
+"""The most hours that a clock is wrong."""
 
 
 @dataclass
@@ -194,26 +194,25 @@ def _unmount(folder: Path) -> None:
 
 
 class ClockSkewed(Fault):
-    """The clock of a worker jumps by up to :data:`_HOURS` hours, by libfaketime. Times of files do not."""
+    """The clock of a worker's programs in Python jumps by up to :data:`_HOURS` hours. Times of files do not."""
 
     @contextlib.contextmanager
     def prepared(self, farm: Lab, workers: Sequence[str]) -> Iterator[None]:
         """Let workers read their clock from a file."""
         for name in workers:
             self._set(farm, name, 0)
-            farm.preload[name] = {
-                "LD_PRELOAD": str(FAKETIME),
-                "FAKETIME_TIMESTAMP_FILE": str(farm.folder / f"{name}.clock"),
-                "FAKETIME_CACHE_DURATION": "1",
-                "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-                "DONT_FAKE_MONOTONIC": "1",
-                "NO_FAKE_STAT": "1",
-            }
+            farm.preload[name] = {"PYTHONPATH": str(CLOCK), "FARM_CLOCK": str(self._file(farm, name))}
         yield
 
     @staticmethod
     def _set(farm: Lab, name: str, seconds: int) -> None:
-        (farm.folder / f"{name}.clock").write_text(f"{seconds:+d}\n")
+        new = farm.folder / f"{name}.clock.new"
+        new.write_text(str(seconds))
+        new.replace(ClockSkewed._file(farm, name))
+
+    @staticmethod
+    def _file(farm: Lab, name: str) -> Path:
+        return farm.folder / f"{name}.clock"
 
     def strike(self, turn: Turn) -> str:
         """Set it forward or back."""

@@ -53,12 +53,11 @@ def main() -> int:
     def one(name: str) -> int:
         with tempfile.TemporaryDirectory(prefix="farm-faults-", dir="/var/tmp") as folder:
             count = Row(name, FAULTS[name], Path(folder), options.seed, stop).run(options.turns)
-        if stop.is_set():
-            return count.wrong
-        row = count.cells(name, FAULTS[name].remote)
-        with writing:
-            print(line(row), end="", flush=True)
-            write(options.page, TARGET, COLUMNS, [row], part_of=1)
+        if count.turns:
+            row = count.cells(name, FAULTS[name].remote)
+            with writing:
+                print(line(row), end="", flush=True)
+                write(options.page, TARGET, COLUMNS, [row], part_of=1)
         return count.wrong
 
     with ThreadPoolExecutor(options.at_once) as pool:

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from bench.matrix import ROOT, copy
@@ -41,10 +41,11 @@ ROWS = {
     "busybox": ("without systemd: a changed feed, a power failure, and the update", 'changed = ["key"], cuts = [0.5]'),
     "busybox-target": ("without systemd: a new system that never gets ready", 'broken = "target"'),
     "openrc": ("OpenRC: a power failure, and the update", "cuts = [0.5]"),
+    "openrc-target": ("OpenRC: a new system with a login that is never good", 'broken = "target"'),
 }
 """Rows by name: the way, and its setting. All are tests but the one of published versions."""
 
-BUSYBOX, OPENRC = ("busybox", "busybox-target"), ("openrc",)
+BUSYBOX, OPENRC = ("busybox", "busybox-target"), ("openrc", "openrc-target")
 """Rows of systems with stagewright-update: that of examples/disks, with init of busybox, and one with OpenRC."""
 
 _STAGES = """
@@ -66,6 +67,8 @@ poweroff = true
 timeout = 7200
 {setting}
 """
+
+_ONE_PROCESSOR = "cpus = 1 # an emulated machine with two can stop when OpenRC starts\n"
 
 _TWO_VERSIONS = """
 [stages.old]
@@ -180,30 +183,35 @@ def prepare(example: Path, target: Path) -> Path:
 
 def prepare_tiny(example: Path, target: Path) -> Path:
     """Make a copy of examples/disks whose system updates itself, with the tests of it. Return its folder."""
-    project = copy(example, target)
-    shutil.copyfile(EXAMPLE / "fleet.asc", project / "fleet.asc")
-    file = project / "stagewright.toml"
-    text = file.read_text(encoding="utf-8")
-    for old, new in (
-        (_SEED, f"{_SEED}packages = {json.dumps([*FOR_PORTAGE.split(), 'fdisk', 'gpgv'])}\n"),
-        ('"app-misc/greet"]', '"app-misc/greet", "sys-apps/stagewright-update", "sys-apps/update-tools"]'),
-    ):
-        assert text.count(old) == 1, old
-        text = text.replace(old, new)
-    file.write_text("".join([text, _TWO_VERSIONS.format(root="root"), *_tests(BUSYBOX)]), encoding="utf-8")
-    return project
+    changes = {
+        _SEED: f"{_SEED}packages = {json.dumps([*FOR_PORTAGE.split(), 'fdisk', 'gpgv'])}\n",
+        '"app-misc/greet"]': '"app-misc/greet", "sys-apps/stagewright-update", "sys-apps/update-tools"]',
+    }
+    return _with_versions(example, target, "root", BUSYBOX, changes=changes)
 
 
 def prepare_openrc(example: Path, target: Path) -> Path:
     """Make a copy of examples/disks with a system of Debian and OpenRC, and the tests of it. Return its folder."""
-    project = copy(example, target)
-    shutil.copyfile(EXAMPLE / "fleet.asc", project / "fleet.asc")
+    project = _with_versions(example, target, "openrc-system", OPENRC, stages=_OPENRC)
     for name, text in _OPENRC_FILES.items():
         path = project / "openrc" / "etc" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    with (project / "stagewright.toml").open("a", encoding="utf-8") as file:
-        file.write("".join([_OPENRC, _TWO_VERSIONS.format(root="openrc-system"), *_tests(OPENRC)]))
+    return project
+
+
+def _with_versions(
+    example: Path, target: Path, root: str, rows: Iterable[str], *, changes: Mapping[str, str] = {}, stages: str = ""
+) -> Path:
+    """Copy an example, with two versions of a root and tests of them. ``changes`` are texts that are there once."""
+    project = copy(example, target)
+    shutil.copyfile(EXAMPLE / "fleet.asc", project / "fleet.asc")
+    file = project / "stagewright.toml"
+    text = file.read_text(encoding="utf-8")
+    for old, new in changes.items():
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+    file.write_text("".join([text, stages, _TWO_VERSIONS.format(root=root), *_tests(rows)]), encoding="utf-8")
     return project
 
 
@@ -212,7 +220,7 @@ def _tests(names: Iterable[str]) -> list[str]:
         _TEST.format(
             name=name,
             image="hasty-disk" if name.endswith("target") else "next-disk",
-            setting=ROWS[name][1].replace("], ", "]\n"),
+            setting=(_ONE_PROCESSOR if name in OPENRC else "") + ROWS[name][1].replace("], ", "]\n"),
         )
         for name in names
         if ROWS[name][1]

@@ -193,24 +193,43 @@ class Machine(GuestWithScreen):
             control = self._running().control
             control.execute("set-action", reboot="reset")  # otherwise QEMU ends
             self._ask_for_reboot()
-            try:
-                done = control.wait_for_event("RESET", self.timeline.left(timeout))
-            except (EOFError, OSError) as error:
-                raise self.console.error("the machine ended", "its reboot") from error
-            if not done:
-                raise self.console.error("timed out", "the reboot")
+            self._wait_for_reset(self.timeline.left(timeout))
             for _ in range(_MOST_RESETS if self._setup.spec.firmware == "bios" else 0):
                 if not control.wait_for_event("RESET", _UNTIL_RESET):
                     break
             control.execute("set-action", reboot="shutdown")
-            self.console.skip()
-            self._has_shell, self._ssh = False, []
+            self._forget_shell()
 
     def accept_failed_boots(self) -> None:
         """From now on, let the machine reboot by itself, and go on waiting if a boot fails."""
         vm = self._running()
         vm.control.execute("set-action", reboot="reset")
         vm.console.failures = ()
+
+    def resets(self) -> int:
+        """Return how often the machine has rebooted since it was switched on."""
+        control = self._running().control
+        control.execute("query-status")  # reads the events until now
+        return control.events.count("RESET")
+
+    def wait_for_reset(self, seen: int, timeout: float | None = None) -> None:
+        """Wait until the machine has rebooted by itself more often than ``seen`` times. The console goes on."""
+        with self.step("wait until the machine reboots by itself"):
+            if self.resets() <= seen:
+                self._wait_for_reset(self.timeline.left(timeout))
+            self._forget_shell()
+
+    def _wait_for_reset(self, limit: float) -> None:
+        try:
+            done = self._running().control.wait_for_event("RESET", limit)
+        except (EOFError, OSError) as error:
+            raise self.console.error("the machine ended", "its reboot") from error
+        if not done:
+            raise self.console.error("timed out", "the reboot")
+
+    def _forget_shell(self) -> None:
+        self.console.skip()
+        self._has_shell, self._ssh = False, []
 
     def _reboot_from_disk(self, timeout: float | None) -> None:
         with self.step("reboot from disk"):

@@ -17,6 +17,7 @@ from stagewright.testing.machine import Machine
 from stagewright.testing.update_clients import CLIENTS, KEYRING, RUN, UpdateClient
 
 _POLL = 0.05  # seconds
+_READ = 120.0  # seconds in which a system that is about to reboot says its version
 _STALL = 600.0  # seconds without a byte of the download, after which nothing more is expected
 
 
@@ -74,8 +75,7 @@ class UpdateRun:
             guest.reboot()
         self._expect_version(guest, (self.new,))
         with guest.step(f"wait until version {self.new} is marked as good"):
-            goal = f"{self._client(guest).entries()} | grep -qxF {self.name}_{self.new}.efi"
-            guest.wait_until("the boot to be good", lambda: guest.run(goal)[0] == 0)
+            guest.wait_until("the boot to be good", lambda: self._is_good(guest))
 
     @staticmethod
     def _client(machine: Machine) -> UpdateClient:
@@ -146,11 +146,38 @@ class UpdateRun:
         with machine.subtest("fall back by itself"):
             machine.reboot()
             machine.accept_failed_boots()
+            while self._try(machine) == self.new:
+                pass
             self._expect_version(machine, (self.old,))
             machine.succeed(f"{self._client(machine).entries()} | grep '^{self._pattern}+0-.*[.]efi$'")
 
-    def _version(self, machine: Machine) -> str:
-        status, output = machine.run(". /etc/os-release && echo $IMAGE_VERSION")
+    def _try(self, machine: Machine) -> str:
+        """Wait for a login, and return the version that runs.
+
+        A new one with a login can be one that is never good: wait until it reboots by itself. Raises BOOT_FAILED if it
+        was marked as good.
+        """
+        with machine.step("wait for a login"):
+            machine.require_shell()
+        seen = machine.resets()
+        try:
+            version = self._version(machine, timeout=_READ)
+            if version == self.new and self._is_good(machine, timeout=_READ):
+                raise _failure(machine, f"the broken version {self.new} was marked as good", "")
+        except StagewrightError:
+            if machine.resets() == seen:
+                raise
+            version = self.new  # it has rebooted meanwhile
+        if version == self.new:
+            machine.wait_for_reset(seen)
+        return version
+
+    def _is_good(self, machine: Machine, timeout: float | None = None) -> bool:
+        goal = f"{self._client(machine).entries()} | grep -qxF {self.name}_{self.new}.efi"
+        return machine.run(goal, timeout)[0] == 0
+
+    def _version(self, machine: Machine, timeout: float | None = None) -> str:
+        status, output = machine.run(". /etc/os-release && echo $IMAGE_VERSION", timeout)
         return output.strip() if status == 0 else ""
 
     def _expect_version(self, machine: Machine, versions: Sequence[str]) -> str:

@@ -48,6 +48,7 @@ def measure(setting: Setting) -> list[Row]:
         floors["push"].append(timed(_pack, store.tree(Yields.LAYER, key), folder))
         ours["push"].append(timed(push, remote, store, Yields.LAYER, key))
         floors["pull"].append(timed(_unpack, folder))
+        remove_tree(folder / "unpacked")
         target = Store(folder / f"store{turn}")
         ours["pull"].append(timed(pull, remote, target, Yields.LAYER, key))
         remove_tree(target.path)
@@ -88,7 +89,6 @@ def _unpack(folder: Path) -> None:
     target.mkdir()
     _copy(folder / "copy.tar.zst", folder / "root.tar.zst")
     subprocess.run(["sh", "-c", _UNPACK, "sh", folder / "root.tar.zst", target], check=True)
-    remove_tree(target)
 
 
 def _copy(source: Path, target: Path) -> None:

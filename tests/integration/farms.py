@@ -144,10 +144,11 @@ class Farm:
 
 @dataclass
 class Build:
-    """A build on a farm that runs; its events as they come."""
+    """A build on a farm that runs; its events as they come, and after its end the text of its errors."""
 
     process: subprocess.Popen[str]
     events: list[dict[str, Any]] = field(default_factory=list)
+    errors: str = ""
 
     def until(self, name: str, **values: object) -> dict[str, Any]:
         """Wait for an event, and return it."""
@@ -166,7 +167,7 @@ class Build:
     def end(self) -> tuple[int, dict[str, dict[str, Any]]]:
         """Wait for the end. Return the exit code and the last event of each node."""
         list(self._read())
-        self.process.communicate()
+        self.errors = self.process.communicate()[1]
         ends = {event["node"]: event for event in self.events if event["event"] == "NodeFinished"}
         return self.process.returncode, ends
 

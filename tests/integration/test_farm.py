@@ -116,6 +116,25 @@ def speaking(site: Farm, number: int) -> str | None:
     return next(name for name in set(site.processes) - {"scheduler"} if site.logs_of("one", name))
 
 
+def test_a_failure_names_its_machine_and_the_root_that_is_kept_there(tmp_path: Path) -> None:
+    project = make_project(tmp_path / "project", "sleep 3; echo wrong; exit 3")
+    with farm(tmp_path, "m1") as site:
+        build = site.build(project, "one")
+        begun(build, "one")
+        status = subprocess.check_output(site.command("user", "-C", str(project), "status"), text=True)
+        assert "one on m1" in status
+        assert len(list((site.remote / "leases").iterdir())) == 1  # the inputs stay until the end
+        code, ends = build.end()
+        hint = ends["one"]["error"]["hint"]
+        root = site.store("m1") / "failed/farm/one"
+        assert code == 1
+        assert f"machine m1 built it; its log there is {site.store('m1')}/logs/farm/one/" in hint
+        assert f"its root {root}" in hint and root.is_dir()
+        said = build.errors
+        assert "stagewright shell" not in said and "stagewright log one" in said, said
+        assert not list((site.remote / "leases").iterdir())
+
+
 def test_a_lost_scheduler_loses_no_result(tmp_path: Path) -> None:
     project = make_project(tmp_path / "project", SLOW)
     with farm(tmp_path, "m1") as site:

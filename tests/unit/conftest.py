@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from drafts import Draft
-from servers import s3_server, ssh_server
+from servers import s3_server, ssh_server, webdav_server
 
-__all__ = ["s3_server", "ssh_server"]
+__all__ = ["s3_server", "ssh_server", "webdav_server"]
 
 
 @pytest.fixture

@@ -98,3 +98,21 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             yield f"http://127.0.0.1:{port}"
         finally:
             server.kill()
+
+
+@pytest.fixture(scope="session")
+def webdav_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A WebDAV server on loopback, in another process: the address."""
+    for name in ("webdav4", "wsgidav", "cheroot"):
+        if importlib.util.find_spec(name) is None:
+            pytest.skip(f"NOT TESTED: no Python package {name}")
+    port, folder = free_port(), tmp_path_factory.mktemp("webdav")
+    (folder / "files").mkdir()
+    words = [sys.executable, "-m", "wsgidav.server.server_cli", "--host", "127.0.0.1", "--port", str(port)]
+    words += ["--root", str(folder / "files"), "--auth", "anonymous", "--server", "cheroot", "--no-config"]
+    with (folder / "log").open("wb") as log, subprocess.Popen(words, stdout=log, stderr=log) as server:
+        try:
+            wait_for(port, server)
+            yield f"webdav+http://127.0.0.1:{port}"
+        finally:
+            server.kill()

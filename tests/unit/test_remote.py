@@ -39,7 +39,7 @@ from stagewright.remote.pull import pull
 from stagewright.remote.push import push
 from stagewright.remote.remote import RemoteStore
 from stagewright.remote.sftp_place import SftpPlace, sftp_place
-from stagewright.remote.shared_chunks import DIVIDED
+from stagewright.remote.shared_chunks import DIVIDED, latest
 from stagewright.remote.statement import result_path
 from stagewright.store.content import read_content
 from stagewright.store.integrity import State
@@ -116,6 +116,8 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RemoteStor
             case "sftp":
                 server: SshServer = request.getfixturevalue("ssh_server")
                 remote = remote_at(server.url("sftp", target).replace(" ", "%20"), ssh_config=str(server.config))
+            case "webdav":
+                remote = remote_at(f"{request.getfixturevalue('webdav_server')}/a%20folder/{secrets.token_hex(4)}")
             case "s3":
                 bucket = f"b{secrets.token_hex(8)}"
                 remote = remote_at(f"s3://{bucket}/store", endpoint=request.getfixturevalue("s3_server"))
@@ -134,7 +136,7 @@ def served(kind: str) -> Any:
 
 
 @root
-@pytest.mark.parametrize("place", ["folder", *map(served, ("sftp", "s3", "oci"))], indirect=True)
+@pytest.mark.parametrize("place", ["folder", *map(served, ("sftp", "s3", "webdav", "oci"))], indirect=True)
 def test_results_come_back_with_everything_that_they_have(here: Store, there: Store, place: RemoteStore) -> None:
     base, image = layer(here, "one"), artifact(here, "two", os.urandom(9 << 20))
     assert place.results() == []
@@ -153,8 +155,12 @@ def test_results_come_back_with_everything_that_they_have(here: Store, there: St
         assert there.meta(yields, key) == here.meta(yields, key)
     assert there.records(Yields.LAYER, base).read_bytes() == b"records"
     assert not list(there.cache("remote").iterdir()) and not list((there.path / "work").iterdir())
+    push(place, here, Yields.LAYER, layer(here, "three"))  # the same node again: its list of results is replaced
+    assert len(latest(place, "base")) == 2
+    keep.pin(place, Yields.LAYER, base, pinned=True)
+    keep.pin(place, Yields.LAYER, base, pinned=False)
     kept = keep.inventory(place)
-    assert [one.statement.node for one in kept.results] == ["base", "iso"]
+    assert sorted(one.statement.node for one in kept.results) == ["base", "base", "iso"]
     assert keep.check(place).problems == ()
     keep.collect(place, size=0)
     assert place.results() == []
@@ -574,6 +580,36 @@ def test_files_of_caches_are_shared_and_a_false_path_is_refused(here: Store, the
     with pytest.raises(StagewrightError) as refused:
         pull_cache(folder, there, "distfiles")
     assert refused.value.reason is Reason.UNSAFE_ARCHIVE
+
+
+def test_files_of_caches_without_a_signature_of_a_trusted_key_are_refused(
+    here: Store, there: Store, folder: RemoteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = Signer.make(tmp_path / "mine")
+    mine.public(tmp_path / "key.asc")
+    monkeypatch.setenv("GNUPGHOME", str(mine.home))
+    signing = remote_at(folder.place.name, sign=mine.fingerprint)
+    trusting = remote_at(folder.place.name, signers=[mine.fingerprint], keyring=str(tmp_path / "key.asc"))
+
+    def refused() -> Reason:
+        with pytest.raises(StagewrightError) as error:
+            pull_cache(trusting, there, "distfiles")
+        assert not list(there.cache("distfiles").iterdir())
+        return error.value.reason
+
+    (here.cache("distfiles") / "foo-1.tar.xz").write_bytes(b"source")
+    push_cache(folder, here, "distfiles")
+    assert refused() is Reason.NO_SIGNATURE
+    assert push_cache(signing, here, "distfiles").files == 1  # it signs what is there
+    assert push_cache(signing, here, "distfiles").files == 0
+    (document,) = Path(folder.place.name, "caches/distfiles").iterdir()
+    signed = document.read_text(encoding="utf-8")
+    document.write_text(json.dumps({**json.loads(signed), "path": "other"}), encoding="utf-8")
+    assert refused() is Reason.WRONG_NAME
+    document.write_text(signed.replace("foo-1", "foo-2"), encoding="utf-8")
+    assert refused() is Reason.BAD_SIGNATURE
+    document.write_text(signed, encoding="utf-8")
+    assert pull_cache(trusting, there, "distfiles").files == 1
 
 
 # builds

@@ -117,7 +117,9 @@ def command(
 
     with Hooks(hooks_of(hook_files())) as hooks, progress_listener(progress) as listener:
         session = session_of(ctx, listener, hooks)
-        result = session.build(targets, replace(options, locked=locked, verify=verify, push=push, pull=not no_pull))
+        result = session.build(
+            targets, replace(options, locked=locked, verify=verify, push=push or None, pull=not no_pull)
+        )
     if junit_file:
         write_junit(junit_file, session.project.info.name, performed(result, session.store))
     finish(result, progress)

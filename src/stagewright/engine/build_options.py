@@ -17,7 +17,8 @@ class BuildOptions:
     defaults are all cores, nine tenths of the free memory, and as many nodes as fit. ``keep_going`` builds everything
     that does not depend on a failed node. ``locked`` makes the build fail where a pin is missing. ``verify`` reads all
     results first that the build takes from the store. ``limits`` of single nodes replace those of the project and of
-    its stages. ``pull`` takes results from the remotes of the project; ``push`` gives its results to all of them.
+    its stages. ``pull`` takes results from the remotes of the project. ``push`` gives its results to all of
+    them (True), to none (False), or to those that the project names (None).
     ``farm`` are the machines that build it; None for this machine.
     """
 
@@ -28,7 +29,7 @@ class BuildOptions:
     locked: bool = False
     verify: bool = False
     pull: bool = True
-    push: bool = False
+    push: bool | None = None
     limits: NodeLimits = field(default_factory=NodeLimits)
     farm: FarmOptions | None = None
 

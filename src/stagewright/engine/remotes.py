@@ -227,10 +227,13 @@ class _OneByOne:
             self._emit(event)
 
 
-def push_names(remotes: Remotes, *, push_all: bool) -> list[str]:
-    """Return the names of the remotes that get the results of a build. Raises: USAGE if there is none to push to."""
-    if not push_all:
-        return remotes.pushed_always()
+def push_names(remotes: Remotes, *, push: bool | None) -> list[str]:
+    """Return the names of the remotes that get the results of a build (``BuildOptions.push``).
+
+    Raises: USAGE if all are asked for and there is none.
+    """
+    if not push:
+        return [] if push is False else remotes.pushed_always()
     names = remotes.writable()
     if not names:
         hint = 'add [remotes.NAME] with url = "..." to the project'

@@ -177,7 +177,8 @@ def reproduce(
     inputs = _inputs(original, plan)
     for text in _notices(original, inputs):
         session.listeners(NodeNotice(node=target, text=text))
-    result = session.build([target], replace(options, locked=True), publisher=lambda _: {})
+    alone = replace(options, locked=True, pull=False, push=False)  # else a remote would return the original
+    result = session.build([target], alone, publisher=lambda _: {})
     result.raise_failures()
     return _compared(original, result.plan, session.store, inputs, session.project.unreproducible)
 

@@ -321,7 +321,7 @@ class Session:
         with contextlib.ExitStack() as held:
             plan = self._held(plan, held)
             remotes = held.enter_context(opened_remotes(self.project, self.listeners))
-            push_to = push_names(remotes, push_all=options.push)
+            push_to = push_names(remotes, push=options.push)
             if options.pull and remotes.pull_for(plan, self.store):
                 plan = self._held(self.plan(plan.targets), held)
             outcome = build_nodes(self._workspace, plan, options)

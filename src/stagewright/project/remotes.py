@@ -36,8 +36,8 @@ class Remote(Section):
     read_only: bool = False
     """Never write to it. Places on web servers are always read-only."""
     signers: list[Signer] = []
-    """Keys that must have signed a result: fingerprints of OpenPGP keys, public keys of minisign. Without any, results
-    are accepted unsigned."""
+    """Keys that must have signed a result, or a file of a cache: fingerprints of OpenPGP keys, public keys of minisign.
+    Without any, results are accepted unsigned."""
     keyring: SecretPath | None = None
     """A file with the OpenPGP keys of `signers`, as `gpg --export` writes it."""
     sign: Annotated[str, Matching(r"[0-9A-Fa-f]{40}|[0-9A-Fa-f]{64}", "the fingerprint of an OpenPGP key")] | None = (

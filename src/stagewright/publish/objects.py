@@ -10,6 +10,7 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.fetch.web import without_password
@@ -20,8 +21,9 @@ from stagewright.publish.target import TargetOptions, missing_package, not_found
 def open_service(url: str, endpoint: str | None = None, extra: str = "publish") -> tuple[Any, str]:
     """Return the file system of fsspec for an address, and the folder in it.
 
-    ``endpoint`` is the address of the service, for S3 elsewhere than at Amazon. Raises: USAGE for an unknown address,
-    MISSING_TOOL if a package is missing, which comes with an ``extra``.
+    ``endpoint`` is the address of the service, for S3 elsewhere than at Amazon. ``webdav://HOST/FOLDER`` is a server
+    with HTTPS, ``webdav+http://`` one without encryption. Raises: USAGE for an unknown address, MISSING_TOOL if a
+    package is missing, which comes with an ``extra``.
     """
     try:
         import fsspec  # noqa: PLC0415  optional
@@ -29,12 +31,32 @@ def open_service(url: str, endpoint: str | None = None, extra: str = "publish") 
         raise missing_package("fsspec", extra) from error
     more = {"client_kwargs": {"endpoint_url": endpoint}} if endpoint else {}
     try:
+        if url.lower().startswith(_WEBDAV):
+            return _webdav(url)
         system, prefix = fsspec.core.url_to_fs(url, use_listings_cache=False, skip_instance_cache=True, **more)
     except ImportError as error:
         raise missing_package(str(error), extra) from error
     except ValueError as error:
         raise StagewrightError(Reason.USAGE, f"{without_password(url)}: {error}") from error
     return system, str(prefix).rstrip("/")
+
+
+_WEBDAV = ("webdav://", "webdav+http://")
+
+
+def _webdav(url: str) -> tuple[Any, str]:
+    """Return the file system of a WebDAV server, and the folder in it. Raises ImportError."""
+    from webdav4.fsspec import WebdavFileSystem  # noqa: PLC0415  optional
+
+    class Webdav(WebdavFileSystem):  # type: ignore[misc]  # without types
+        def mv(self, path1: str, path2: str, **_: Any) -> None:
+            """Rename at once, and replace what is there. The library would copy, and fail if something is there."""
+            self.client.move(path1, path2, overwrite=True)
+
+    parts = urlsplit(url)
+    scheme = "http" if parts.scheme == "webdav+http" else "https"
+    system = Webdav(f"{scheme}://{parts.netloc}", skip_instance_cache=True)
+    return system, unquote(parts.path).strip("/")
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
 """Files of the caches in a remote: distfiles, seeds and binary packages.
 
 A document ``caches/<name>/<digest of the path>`` has the path of the file below ``cache/<name>`` of a store, its
-SHA-256 and its size; the file is a blob. A file that is pulled gets its name when all of it has arrived. A file that
-the store has already is never replaced.
+SHA-256 and its size; the file is a blob. Where the remote has a key to sign with, the document also has a ``statement``
+with these facts and the name of the cache, and its ``signatures``; with ``signers`` only signed files are taken. A file
+that is pulled gets its name when all of it has arrived. A file that the store has already is never replaced.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ import functools
 import hashlib
 import json
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.events import NodeProgress
@@ -43,6 +45,15 @@ class CacheFile:
         """The path of the document."""
         return f"caches/{self.cache}/{hashlib.sha256(self.path.encode()).hexdigest()}"
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The facts in its document."""
+        return {"path": self.path, "sha256": self.blob.digest, "size": self.blob.size}
+
+    def text(self) -> str:
+        """Return the text that is signed."""
+        return json.dumps({**self.facts, "cache": self.cache}, sort_keys=True)
+
 
 @dataclass(frozen=True)
 class Moved:
@@ -62,18 +73,29 @@ def push_cache(remote: RemoteStore, store: Store, cache: str) -> Moved:
     for number, name in enumerate(names, 1):
         path = folder / name
         one = CacheFile(cache, name, Blob(file_digest(path), path.stat().st_size))
-        if not remote.exists(one.document):
+        if not _is_there(remote, one):
             if not remote.exists(blob_path(one.blob.digest)):
                 with store.scratch("push") as scratch:
                     link = scratch / "file"
                     link.symlink_to(path)
                     remote.put(one.blob, link)
                 size += one.blob.size
-            data = json.dumps({"path": name, "sha256": one.blob.digest, "size": one.blob.size}).encode()
-            remote.write(one.document, data, [one.blob])
+            signed = remote.policy.signed(one.text()) if remote.policy.sign else {}
+            remote.write(one.document, json.dumps({**one.facts, **signed}).encode(), [one.blob])
             files += 1
         remote.emit(NodeProgress(node=cache, done=number, total=len(names), name=name))
     return Moved(files, size)
+
+
+def _is_there(remote: RemoteStore, one: CacheFile) -> bool:
+    """Return True if the remote has a file, signed if this computer signs."""
+    if not remote.policy.sign or not remote.exists(one.document):
+        return remote.exists(one.document)
+    try:
+        found = json.loads(read_document(remote.place, one.document))
+        return bool(found["signatures"]) and found["statement"] == one.text()
+    except (ValueError, TypeError, KeyError):
+        return False
 
 
 def pull_cache(remote: RemoteStore, store: Store, cache: str) -> Moved:
@@ -90,19 +112,35 @@ def pull_cache(remote: RemoteStore, store: Store, cache: str) -> Moved:
 
 
 def cache_files(remote: RemoteStore, cache: str) -> Iterator[CacheFile]:
-    """Yield the files of a cache in a remote. Raises: UNSAFE_ARCHIVE for a path that leads out of the cache."""
+    """Yield the files of a cache in a remote.
+
+    Raises: UNSAFE_ARCHIVE for a path that leads out of the cache, and the errors of signatures if the remote has
+    ``signers``.
+    """
     for name in sorted(remote.listed(f"caches/{cache}")):
+        where = f"{remote.place.name}: caches/{cache}/{name}"
+        document = read_document(remote.place, f"caches/{cache}/{name}")
         try:
-            data = json.loads(read_document(remote.place, f"caches/{cache}/{name}"))
+            data = json.loads(document)
             path, digest, size = data["path"], data["sha256"], data["size"]
             valid = isinstance(path, str) and isinstance(digest, str) and isinstance(size, int)
         except (ValueError, TypeError, KeyError) as error:
-            what = f"{remote.place.name}: caches/{cache}/{name}: invalid ({error})"
-            raise StagewrightError(Reason.BAD_LISTING, what) from error
+            raise StagewrightError(Reason.BAD_LISTING, f"{where}: invalid ({error})") from error
         if not valid or not 0 <= size <= LARGEST or not is_inside(path):
-            what = f"{remote.place.name}: caches/{cache}/{name}: refused (the path {str(path)[:80]!r})"
-            raise StagewrightError(Reason.UNSAFE_ARCHIVE, what)
-        yield CacheFile(cache, path, Blob(digest, size))
+            raise StagewrightError(Reason.UNSAFE_ARCHIVE, f"{where}: refused (the path {str(path)[:80]!r})")
+        found = CacheFile(cache, path, Blob(digest, size))
+        if remote.policy.signers:
+            _check_signed(remote, found, document, data, where)
+        yield found
+
+
+def _check_signed(remote: RemoteStore, one: CacheFile, document: bytes, data: Mapping[str, Any], where: str) -> None:
+    """Raise what :meth:`Policy.verified` does, or WRONG_NAME if the signature is about another file."""
+    if "statement" not in data:
+        hint = "push it again with `sign`, or remove `signers` of the remote"
+        raise StagewrightError(Reason.NO_SIGNATURE, f"{where}: not signed by a key of `signers`", hint=hint)
+    if remote.policy.verified(document, where) != one.text():
+        raise StagewrightError(Reason.WRONG_NAME, f"{where}: the signature is about another file")
 
 
 def is_inside(path: str) -> bool:

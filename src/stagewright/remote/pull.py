@@ -260,20 +260,24 @@ def extents_of(index: Index) -> Sequence[_Extent]:
     found: dict[tuple[int, int, int], _Extent] = {}
     for pack, pieces in by_pack.items():
         group: list[tuple[int, int]] = []
-        for piece in [*sorted(pieces), None]:
-            if group and (piece is None or _ends(group, piece)):
-                start = group[0][0]
-                extent = _Extent(index.packs[pack], start, max(at + length for at, length in group) - start)
-                found.update({(pack, *one): extent for one in group})
+        end = 0
+        for start, length in sorted(pieces):
+            if group and (start - end > GAP or start + length - group[0][0] > EXTENT):
+                _note(found, pack, index.packs[pack], group, end)
                 group = []
-            if piece:
-                group.append(piece)
+            group.append((start, length))
+            end = max(end, start + length)
+        _note(found, pack, index.packs[pack], group, end)
     return [found[row.pack, row.start, row.length] for row in index.rows]
 
 
-def _ends(group: Sequence[tuple[int, int]], piece: tuple[int, int]) -> bool:
-    end = max(at + length for at, length in group)
-    return piece[0] - end > GAP or piece[0] + piece[1] - group[0][0] > EXTENT
+def _note(
+    found: dict[tuple[int, int, int], _Extent], number: int, pack: Blob, group: Sequence[tuple[int, int]], end: int
+) -> None:
+    """Note the extent of chunks that are fetched together."""
+    start = group[0][0]
+    extent = _Extent(pack, start, end - start)
+    found.update({(number, *one): extent for one in group})
 
 
 def decompressor() -> Any:

@@ -105,15 +105,30 @@ class Policy:
 
     def document(self, statement: Statement) -> bytes:
         """Return the document for a statement, signed if a key is set."""
-        text = statement.text()
+        return json.dumps(self.signed(statement.text())).encode()
+
+    def signed(self, text: str) -> dict[str, Any]:
+        """Return a text with its signatures, as JSON-able data."""
         signatures = {"openpgp": _signature(text, self.sign)} if self.sign else {}
-        return json.dumps({"statement": text, "signatures": signatures}).encode()
+        return {"statement": text, "signatures": signatures}
 
     def read(self, document: bytes, yields: Yields, key: str, where: str) -> Statement:
         """Return the statement of a document after its signature was verified.
 
-        Raises: NO_SIGNATURE, UNKNOWN_SIGNER or BAD_SIGNATURE; WRONG_NAME if it is about another result, else
-        BAD_LISTING.
+        Raises: WRONG_NAME if it is about another result, and what :meth:`verified` and :meth:`Statement.parse` raise.
+        """
+        text = self.verified(document, where)
+        found = Statement.parse(text, where)
+        if (found.yields, found.key) != (yields, key):
+            raise StagewrightError(
+                Reason.WRONG_NAME, f"{where}: about another result ({found.yields} {found.key[:12]})"
+            )
+        return found
+
+    def verified(self, document: bytes, where: str) -> str:
+        """Return the text of a document of :meth:`signed`, after its signature was verified if `signers` are set.
+
+        Raises: NO_SIGNATURE, UNKNOWN_SIGNER or BAD_SIGNATURE; else BAD_LISTING.
         """
         try:
             data: Any = json.loads(document)
@@ -124,12 +139,7 @@ class Policy:
             raise _invalid(where, str(error) or type(error).__name__) from error
         if self.signers:
             self._verify(text, signatures, where)
-        found = Statement.parse(text, where)
-        if (found.yields, found.key) != (yields, key):
-            raise StagewrightError(
-                Reason.WRONG_NAME, f"{where}: about another result ({found.yields} {found.key[:12]})"
-            )
-        return found
+        return text
 
     def _verify(self, text: str, signatures: Mapping[str, Any], where: str) -> None:
         known = {name: value for name, value in signatures.items() if isinstance(value, str) and len(value) < 1 << 20}

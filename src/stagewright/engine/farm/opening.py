@@ -24,6 +24,7 @@ def opened_farm(workspace: Workspace, plan: Plan, options: FarmOptions, local: L
         remote = held.enter_context(opened_remote(word, project, workspace.emit))
         if not remote.writable:
             raise StagewrightError(Reason.USAGE, f"remote {word}: read-only", hint="name another one by --farm-remote")
+        held.enter_context(remote.lease(list(plan.keys().values())))
         client = held.enter_context(connected(options.url, options.certs))
         shared = Shared(remote, workspace.store)
         yield held.enter_context(FarmExecutor(client, plan, shared, local, options.wait))

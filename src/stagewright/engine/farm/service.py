@@ -139,31 +139,34 @@ class WorkerService:
             await asyncio.sleep(0.05)
 
     def _worker(self) -> Worker:
-        host, machine = self.host, self.host.machine
-        instance = secrets.token_hex(8)
-        announced = {"machine": machine.to_dict(), "instance": instance}
+        return Worker(self.url, **worker_options(self.host, self.url, self.certs, self.listen))
 
-        def report(_: Worker) -> dict[str, Any]:
-            return {"load": host.load(), "disk": shutil.disk_usage(host.store.path).free}
 
-        encrypted = is_encrypted(self.url)
-        return Worker(
-            self.url,
-            name=f"{machine.name}-{instance[:4]}",
-            nthreads=max(8, 2 * machine.cores),
-            resources=machine.resources(),
-            security=security(self.url, self.certs, "worker"),
-            host=self.listen or (None if encrypted else "127.0.0.1"),
-            protocol="tls://" if encrypted else "tcp://",
-            memory_limit=0,
-            local_directory=str(host.store.cache("dask")),
-            plugins=(HostPlugin(host),),
-            startup_information={NAME: lambda _: announced},
-            metrics={NAME: report},
-            dashboard=False,
-            dashboard_address="127.0.0.1:0",
-            heartbeat_interval="1s",
-        )
+def worker_options(host: Host, url: str, certs: Path | None, listen: str | None = None) -> dict[str, Any]:
+    """Return the arguments of a Dask worker that builds nodes for the scheduler at an address."""
+    machine, instance = host.machine, secrets.token_hex(8)
+    announced = {"machine": machine.to_dict(), "instance": instance}
+
+    def report(_: Worker) -> dict[str, Any]:
+        return {"load": host.load(), "disk": shutil.disk_usage(host.store.path).free}
+
+    encrypted = is_encrypted(url)
+    return {
+        "name": f"{machine.name}-{instance[:4]}",
+        "nthreads": max(8, 2 * machine.cores),
+        "resources": machine.resources(),
+        "security": security(url, certs, "worker"),
+        "host": listen or (None if encrypted else "127.0.0.1"),
+        "protocol": "tls://" if encrypted else "tcp://",
+        "memory_limit": 0,
+        "local_directory": str(host.store.cache("dask")),
+        "plugins": (HostPlugin(host),),
+        "startup_information": {NAME: lambda _: announced},
+        "metrics": {NAME: report},
+        "dashboard": False,
+        "dashboard_address": "127.0.0.1:0",
+        "heartbeat_interval": "1s",
+    }
 
 
 def run_scheduler(url: str, certs: Path | None, say: Callable[[str], None] = print) -> None:

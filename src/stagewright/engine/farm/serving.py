@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from stagewright.engine.doctor import examine
@@ -31,6 +31,18 @@ def serve(
     say: Callable[[str], None],
 ) -> None:
     """Build nodes for a farm, until a signal. Raises what this machine lacks for any build, before it connects."""
+    with opened_host(folder, remote, name, resources, say) as host:
+        WorkerService(host, url, certs, listen, say).run()
+
+
+@contextlib.contextmanager
+def opened_host(
+    folder: Path, remote: str, name: str, resources: Resources, say: Callable[[str], None]
+) -> Iterator[Host]:
+    """Yield the part of a worker that builds nodes, in the store in a folder.
+
+    Raises what this machine lacks for any build, or USAGE for a remote that is read-only.
+    """
     store = Store(folder)
     if problems := [check.problem() for check in examine(store, ()) if not check.fine]:
         raise ProblemsError(problems)
@@ -41,5 +53,4 @@ def serve(
         if not place.writable:
             raise StagewrightError(Reason.USAGE, f"remote {remote}: read-only", hint="a farm needs one for results")
         server = held.enter_context(WorkerServer(modules))
-        machine = this_machine(name, store, resources)
-        WorkerService(Host(machine, store, Shared(place, store), server), url, certs, listen, say).run()
+        yield Host(this_machine(name, store, resources), store, Shared(place, store), server)

@@ -203,6 +203,11 @@ def _of_yield(mark: Ref, entries: Mapping[str, Mapping[str, Entry]]) -> str:
     return f"name one of {', '.join(fitting)}" if len(fitting) <= _MOST_NAMES else "name another stage"
 
 
+def _fits(mark: Ref, entry: Entry | None) -> bool:
+    """Return True if an entry makes what a reference needs, as far as this is known."""
+    return not (mark.yields and entry) or getattr(entry.model, "yields", mark.yields) is mark.yields
+
+
 _TARGETS = ("seeds", "stages", "tests", "releases")
 """Tables whose names are targets of commands. Their names must differ from each other."""
 
@@ -241,7 +246,12 @@ def _check_references(
                 lost.add(str(path[0]))
             continue
         lost.add(str(path[0]))
-        known = [name for table in mark.tables for name in named[table] if f"{table}.{name}" != own]
+        known = [
+            name
+            for table in mark.tables
+            for name in named[table]
+            if f"{table}.{name}" != own and _fits(mark, entries.get(table, {}).get(name))
+        ]
         what = " or ".join(table[:-1] for table in mark.tables).replace("repo", "repository")
         message, hint = f"{setting_name(path)}: {what} {value!r} not found", nearest(value, known)
         other = next((table for table in _TARGETS if value in named[table]), None)

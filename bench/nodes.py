@@ -25,7 +25,7 @@ def measure(setting: Setting) -> list[Row]:
     pending = _scheduling(count)
     return [
         Row(
-            "a node of a chain", max(0.0, each) * 1000, 250, "ms", f"processor time of all its processes, {long} nodes"
+            "a node of a chain", max(0.0, each) * 1000, 120, "ms", f"processor time of all its processes, {long} nodes"
         ),
         Row(f"order of {count} pending nodes", pending / count * 1000, 2, "ms", "a node, processor time"),
     ]

@@ -1,13 +1,16 @@
-"""Planning 500 stages that build on each other: time and memory."""
+"""Planning 500 stages that build on each other, and one of 20,000 stages: time and memory."""
 
 from __future__ import annotations
 
 import tarfile
+import time
+import tomllib
 from pathlib import Path
 
-from bench.measure import Row, Setting, median_of, stagewright, stagewright_cost
+from bench.measure import Row, Setting, median_of, stagewright, stagewright_cost, timed
 
 STAGES = 500
+MANY = 20_000
 FILES = 200
 ROUNDS = 5
 
@@ -26,7 +29,20 @@ def measure(setting: Setting) -> list[Row]:
     return [
         Row(f"plan of {stages} stages / kinds", seconds / floor, 3, "", note),
         Row("peak memory of stagewright plan", memory, 150, "MiB"),
+        _one_of_many(setting),
     ]
+
+
+def _one_of_many(setting: Setting) -> Row:
+    """Compare ``plan`` of one target of a large project with reading its file as TOML, by processor time."""
+    count = setting.count(MANY)
+    project = _synthetic(setting.folder / "many", count, 1)
+    started = time.process_time()
+    tomllib.loads((project / "stagewright.toml").read_text(encoding="utf-8"))
+    floor = time.process_time() - started
+    seconds = timed(stagewright, project, setting.store, "plan", "stage7")[1]
+    note = f"{seconds:.2f} s against {floor:.2f} s, processor time"
+    return Row(f"plan of one of {count} stages / tomllib", seconds / floor, 12, "", note)
 
 
 def _synthetic(folder: Path, stages: int, files: int) -> Path:

@@ -16,8 +16,8 @@ COMMANDS: tuple[tuple[str, tuple[str, ...], float], ...] = (
     ("--help", ("--help",), 11),
     ("unknown command", ("biuld",), 10),
     ("unknown option", ("build", "--nonsense"), 11),
-    ("check of the demo", ("check",), 65),
-    ("plan of the demo", ("plan",), 75),
+    ("check of the demo", ("check",), 50),
+    ("plan of the demo", ("plan",), 55),
 )
 """Name, words, and the limit: processor time as a multiple of that of ``python -c pass``."""
 

@@ -6,8 +6,9 @@ import enum
 import functools
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+from stagewright.lazy_dataclass import dataclass
 
 HEADER = 40
 """Size in bytes of the part of an ELF header that identifies the machine (elf(5)): up to ``e_flags`` in 32 bits."""

@@ -18,11 +18,11 @@ import secrets
 import stat
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from stagewright.chroot import inside
+from stagewright.lazy_dataclass import dataclass
 from stagewright.untrusted import TEXT_LIMIT, regular
 
 _OPENAT2 = 437

@@ -10,9 +10,10 @@ from __future__ import annotations
 import bisect
 import enum
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from stagewright.lazy_dataclass import dataclass
 
 
 class Exit(enum.IntEnum):

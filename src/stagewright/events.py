@@ -14,8 +14,10 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, ClassVar
+
+from stagewright.lazy_dataclass import dataclass
 
 FORMAT = 1
 """Version of the events. New events and new fields do not change it; ``stagewright schema events`` describes them."""

@@ -6,10 +6,10 @@ import contextlib
 import functools
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from stagewright.errors import Reason, StagewrightError
+from stagewright.lazy_dataclass import dataclass
 from stagewright.run import run
 
 SIZE = 1 << 16

@@ -15,12 +15,12 @@ import struct
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from stagewright import ids
 from stagewright.errors import StagewrightError
 from stagewright.interpreter import python
+from stagewright.lazy_dataclass import dataclass
 from stagewright.run import run
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC

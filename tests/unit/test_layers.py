@@ -53,6 +53,7 @@ LAYERS = {
         ),
         "untrusted",
     },
+    "language": {"lazy_dataclass"},
 }
 """From the top to the bottom: a package imports from layers below, and from itself."""
 

@@ -9,8 +9,9 @@ from drafts import KINDS, Draft
 
 from stagewright.errors import Place, ProblemsError, Reason
 from stagewright.project.load import project_from_tables
+from stagewright.project.matrix import expand
 from stagewright.project.model import FileLocations
-from stagewright.project.tables import NAMED, Table
+from stagewright.project.tables import NAMED, Problems, Table
 
 
 def names(draft: Draft, table: str = "stages") -> list[str]:
@@ -198,3 +199,15 @@ def test_a_lenient_project_lists_missing_files(tmp_path: Path) -> None:
     named = tables(s={"kind": "root", "overlay": ["files/overlay"]})
     project = project_from_tables(head(), named, FileLocations(tmp_path), KINDS, [], lenient=True)
     assert [problem.reason for problem in project.missing] == [Reason.MISSING_FILE]
+
+
+def test_the_limit_of_entries_counts_variants_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stagewright.project.matrix.MOST_ENTRIES", 3)
+    plain = {f"s{number}": Table({"kind": "root"}) for number in range(6)}
+    problems: Problems = []
+    assert list(expand(plain, "stages", {}, problems)) == list(plain)
+    assert problems == []
+    matrix = Table({"kind": "root", "matrix": {"init": ["a", "b"]}})
+    expand({"one": matrix, "two": matrix}, "stages", {}, problems)
+    assert [problem.reason for problem in problems] == [Reason.INVALID_VALUE]
+    assert "too many variants in stages" in problems[0].message

@@ -29,10 +29,13 @@ NO_PROJECT = (
 
 NO_BUILD = (
     *DOWNLOADS_AND_TERMINALS,
+    "http.client",
+    "ssl",
     "stagewright.catalyst",
     "stagewright.engine.build",
     "stagewright.engine.doctor",
     "stagewright.engine.fetching",
+    "stagewright.engine.makespan",
     "stagewright.engine.rebuild",
     "stagewright.engine.scheduler",
     "stagewright.engine.verify",
@@ -47,6 +50,9 @@ NO_BUILD = (
     "stagewright.media.inspect",
     "stagewright.publish",
     "stagewright.reproduce",
+    "stagewright.testing.boot",
+    "stagewright.testing.machine",
+    "stagewright.vm.machine",
 )
 
 PROGRAM = """\

@@ -136,7 +136,8 @@ def group(
 def main(arguments: list[str] | None = None) -> None:
     """Run the command and exit with a code of the table in :class:`Exit`."""
     restart_in_utf8_mode()
-    gc.set_threshold(50_000)  # a start makes many objects that stay; the search for garbage takes a tenth of its time
+    gc.set_threshold(200_000)  # a start makes many objects that stay; the search for garbage takes a tenth of its time
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # finding them reads the lists of all packages
     os.umask(UMASK)
     sys.exit(run(arguments))
 

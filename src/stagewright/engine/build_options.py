@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from stagewright.engine.farm.options import FarmOptions
 from stagewright.engine.resources import Resources
+from stagewright.lazy_dataclass import dataclass
 from stagewright.project.limits import NodeLimits
 
 

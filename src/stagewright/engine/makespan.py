@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 import heapq
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from stagewright.engine.ready_nodes import ReadyNodes
 from stagewright.graph.node import Node
+from stagewright.lazy_dataclass import dataclass
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from stagewright.engine.plan import check_targets, make_plan
@@ -17,6 +17,7 @@ from stagewright.errors import Place, ProblemsError, Reason, StagewrightError
 from stagewright.graph.keys import Key
 from stagewright.graph.node import Graph, Node, Yields
 from stagewright.kinds.common.base import Stage
+from stagewright.lazy_dataclass import dataclass
 from stagewright.project.lock import Lock, Pin, request_digest
 from stagewright.project.model import Entry, Project
 

@@ -6,7 +6,7 @@ import contextlib
 import enum
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from stagewright.graph.node import Graph, Node, Yields
 from stagewright.kinds.common.artifact import OutputKind
 from stagewright.kinds.common.base import Stage
 from stagewright.kinds.registry import by_kind, module_of, tool_of
+from stagewright.lazy_dataclass import dataclass
 from stagewright.project.model import Project
 from stagewright.store.digest_cache import DigestCache, ToolVersions
 from stagewright.store.same_content import content_of, find_by_contents, key_by_contents

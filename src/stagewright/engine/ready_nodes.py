@@ -10,9 +10,10 @@ from __future__ import annotations
 import heapq
 import statistics
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from stagewright.graph.node import Demand, Node
+from stagewright.lazy_dataclass import dataclass
 
 UNKNOWN = 1.0
 """Seconds that a node is taken to need if no node of the run was ever built."""

@@ -37,6 +37,7 @@ from typing import IO, NoReturn, Self
 from stagewright import ids
 from stagewright.errors import StagewrightError
 from stagewright.interpreter import NO_BYTECODE, package_path, python
+from stagewright.lazy_dataclass import complete_all
 from stagewright.run import Process, TimeoutExpired, fork, spawn
 
 _MESSAGE = 1 << 20
@@ -216,7 +217,7 @@ def _reap(options: int) -> None:
 
 
 def _finish_models() -> None:
-    """Have pydantic build what it would build when a model is first used."""
+    """Make now what would be made when a model or a dataclass is first used: each worker would do it again."""
     from stagewright.engine.job import Job
     from stagewright.kinds.common.base import Stage
 
@@ -225,6 +226,7 @@ def _finish_models() -> None:
         for model in models.values():
             for part in (model, model.context_model, model.facts_model):
                 part.model_rebuild()
+    complete_all()
 
 
 def _guard(

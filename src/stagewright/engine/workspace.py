@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -12,6 +12,7 @@ from stagewright.engine.asked_pins import Ask
 from stagewright.events import Listeners
 from stagewright.graph.node import Graph
 from stagewright.kinds.registry import graph_of, kinds
+from stagewright.lazy_dataclass import dataclass
 from stagewright.project.load import load
 from stagewright.project.lock import Lock
 from stagewright.project.model import Project

@@ -20,7 +20,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from http import HTTPStatus
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -39,6 +39,7 @@ from stagewright.fetch.web import (
     trusted_certificates,
     without_password,
 )
+from stagewright.lazy_dataclass import dataclass
 from stagewright.store.durable import sync_folder, write_atomically
 from stagewright.untrusted import number
 

@@ -18,17 +18,22 @@ import importlib.util
 import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from stagewright.graph.code_text import code_text
+from stagewright.lazy_dataclass import dataclass
 
 PACKAGE = "stagewright"
 
-NEUTRAL = frozenset({"cli", "dropin", "ui", "engine", "store", "graph", "project", "chroot", "errors", "events", "run"})
+NEUTRAL = frozenset(
+    {
+        *("cli", "dropin", "ui", "engine", "store", "graph", "project"),
+        *("chroot", "errors", "events", "lazy_dataclass", "run"),
+    }
+)
 """Modules and packages directly below ``stagewright`` that do not influence what a build yields."""
 
 Recall = Callable[[Path, os.stat_result, str, Callable[[], str]], str]

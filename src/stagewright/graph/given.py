@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, SerializationInfo, SerializerFunctionWrapHandler, model_serializer
+
+from stagewright.lazy_dataclass import dataclass
 
 _FOR_KEY = "key"
 

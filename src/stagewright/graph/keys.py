@@ -12,11 +12,12 @@ import functools
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from stagewright.graph.node import Graph, Node
+from stagewright.lazy_dataclass import dataclass
 
 KEY_FORMAT = 1
 """Increase it when the meaning of a key changes without any of its entries changing."""

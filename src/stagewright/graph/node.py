@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 import graphlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +17,7 @@ from pydantic import SerializeAsAny
 
 from stagewright.errors import Place, Reason, StagewrightError
 from stagewright.graph.given import Given, NotInKey
+from stagewright.lazy_dataclass import dataclass
 
 
 class Yields(enum.StrEnum):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +20,7 @@ from stagewright.kernel.build import build_with_genkernel, build_with_make
 from stagewright.kernel.configure import KernelSources, check_build_tools, check_configuration, configure
 from stagewright.kernel.features import LiveRequirements
 from stagewright.kernel.modules import INSTALL_CONF, SOURCES, KernelSettings, install_conf, install_kernel
+from stagewright.lazy_dataclass import dataclass
 from stagewright.portage.confdir import CCACHE_ENV
 from stagewright.portage.emerge import Portage
 from stagewright.portage.installed import VDB

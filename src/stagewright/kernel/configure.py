@@ -7,11 +7,12 @@ and headers that only this configuration makes the build use.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.kernel.features import KernelFeatures, LiveRequirements, format_options, parse_options
+from stagewright.lazy_dataclass import dataclass
 from stagewright.root import files
 from stagewright.root.job_tokens import with_tokens
 from stagewright.root.local import has_program

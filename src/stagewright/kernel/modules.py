@@ -10,7 +10,6 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -19,6 +18,7 @@ from pydantic_core import PydanticCustomError
 
 from stagewright.chroot import inside
 from stagewright.errors import Reason, StagewrightError
+from stagewright.lazy_dataclass import dataclass
 from stagewright.portage.emerge import Portage
 from stagewright.portage.installed import VDB
 from stagewright.project.fields import Atom, ByValue, Matching, Section

@@ -18,8 +18,9 @@ from __future__ import annotations
 
 import os
 import struct
-from dataclasses import dataclass
 from typing import IO
+
+from stagewright.lazy_dataclass import dataclass
 
 ALIGNMENT = 4
 

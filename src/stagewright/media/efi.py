@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from stagewright.arch import Arch
 from stagewright.errors import Reason, StagewrightError
+from stagewright.lazy_dataclass import dataclass
 
 
 @dataclass(frozen=True)

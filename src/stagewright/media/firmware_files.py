@@ -9,11 +9,11 @@ import fnmatch
 import os
 import shutil
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from stagewright.chroot import inside
 from stagewright.confined import Tree
+from stagewright.lazy_dataclass import dataclass
 from stagewright.root.requirements import MissingRequirement
 from stagewright.root.root import Root
 from stagewright.trees import files_below, remove_tree

@@ -10,7 +10,8 @@ import datetime
 import hashlib
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from stagewright.lazy_dataclass import dataclass
 
 _NAMES = uuid.UUID("4d1d9b4e-7a55-4f0b-9d0c-0b6a5f6a3c11")  # a random constant
 

@@ -11,7 +11,6 @@ import os
 import re
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import field_validator, model_validator
@@ -19,6 +18,7 @@ from pydantic_core import PydanticCustomError
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.kernel.features import LIVE_SYSTEM_OPTIONS, KernelFeatures
+from stagewright.lazy_dataclass import dataclass
 from stagewright.media import verity
 from stagewright.media.dracut_modules import add_module
 from stagewright.media.firmware_files import CHOSEN

@@ -11,12 +11,12 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, NamedTuple
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.kernel.features import module_names
+from stagewright.lazy_dataclass import dataclass
 from stagewright.media.arguments import InitramfsKind
 from stagewright.media.compressed_ends import ALIGNMENT, ending, lengthening
 from stagewright.media.netmodules import NetModule

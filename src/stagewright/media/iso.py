@@ -11,12 +11,13 @@ import math
 import os
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import IO
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.file_digest import digest_of
+from stagewright.lazy_dataclass import dataclass
 from stagewright.media.identity import Identity
 from stagewright.root.sandbox import host_program, run_host_program
 from stagewright.run import pipeline, run

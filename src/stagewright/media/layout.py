@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 
 from stagewright.arch import Arch
 from stagewright.errors import Reason, StagewrightError
+from stagewright.lazy_dataclass import dataclass
 from stagewright.media.arguments import BootMode, InitramfsKind, KernelArguments
 from stagewright.media.efi import EfiArch
 from stagewright.media.iso import GENKERNEL_SUMS, SUMS, BiosBoot, IsoContents

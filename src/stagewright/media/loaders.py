@@ -9,10 +9,10 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from stagewright.kernel.find import copy_out
+from stagewright.lazy_dataclass import dataclass
 from stagewright.media.efi import EfiArch
 from stagewright.media.render import render
 from stagewright.root import files

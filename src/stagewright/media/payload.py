@@ -17,9 +17,10 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 
+from stagewright.lazy_dataclass import dataclass
 from stagewright.media.arguments import InitramfsKind
 from stagewright.media.netmodules import NetModule
 

@@ -11,11 +11,11 @@ import os
 import shutil
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from stagewright.errors import Reason, StagewrightError
+from stagewright.lazy_dataclass import dataclass
 
 _SECTION = struct.Struct("<8sIIIIIIHHI")  # PE format, section table
 _READ_DATA = 0x40000040  # IMAGE_SCN_CNT_INITIALIZED_DATA, IMAGE_SCN_MEM_READ

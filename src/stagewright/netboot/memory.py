@@ -6,8 +6,8 @@ The constants were measured on x86_64, see `make memory-matrix`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from stagewright.lazy_dataclass import dataclass
 from stagewright.netboot.methods import MIB, Method
 
 UNIT = 64

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.kernel.find import copy_out
+from stagewright.lazy_dataclass import dataclass
 from stagewright.media.efi import EfiArch
 from stagewright.media.loaders import grub_mkimage
 from stagewright.root import files

@@ -20,11 +20,12 @@ import fnmatch
 import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
 from stagewright.errors import ProblemsError, Reason, StagewrightError
+from stagewright.lazy_dataclass import dataclass
 from stagewright.media.loaders import MenuEntry, grub_words
 from stagewright.media.payload import IMAGE, INITRAMFS, KERNEL
 from stagewright.media.render import render

@@ -7,10 +7,11 @@ only Portage can find out is not reported: the build does that.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from stagewright.errors import Reason, StagewrightError, nearest
+from stagewright.lazy_dataclass import dataclass
 from stagewright.portage.atoms import PackageAtom, parse_atom
 from stagewright.portage.ebuilds import Ebuild, by_version, ebuilds, split_version
 from stagewright.portage.repositories import Repository, has_package, similar_package_hint

@@ -9,8 +9,8 @@ from __future__ import annotations
 import fnmatch
 import functools
 import re
-from dataclasses import dataclass
 
+from stagewright.lazy_dataclass import dataclass
 from stagewright.portage.ebuilds import Ebuild, compare_versions, is_version
 
 _FORM = re.compile(

@@ -21,7 +21,6 @@ import hashlib
 import os
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -31,6 +30,7 @@ from stagewright.confined import Tree
 from stagewright.errors import Reason, StagewrightError
 from stagewright.fetch.openpgp import Keyring, checked_keys, first_problem, keyring
 from stagewright.graph.file_digest import digest_of, tree_digest
+from stagewright.lazy_dataclass import dataclass
 from stagewright.portage import gpkg
 from stagewright.portage.confdir import make_conf
 from stagewright.portage.gpkg import SUFFIX

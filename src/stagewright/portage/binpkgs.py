@@ -23,11 +23,12 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from stagewright.chroot import inside
 from stagewright.graph.file_digest import REPOSITORY_BITS, tree_digest
+from stagewright.lazy_dataclass import dataclass
 from stagewright.portage.gpkg import SUFFIX
 from stagewright.portage.installed import read_entries
 from stagewright.portage.pkgdir import Pkgdir

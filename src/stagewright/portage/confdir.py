@@ -17,9 +17,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from stagewright.lazy_dataclass import dataclass
 from stagewright.portage import job_tokens
 from stagewright.portage.confdir_merge import merge_confdir
 from stagewright.portage.repositories import Repository, main_repository, profile_link

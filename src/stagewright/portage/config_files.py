@@ -9,10 +9,10 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from stagewright.errors import Place
+from stagewright.lazy_dataclass import dataclass
 from stagewright.untrusted import is_dir, is_file, read_text
 
 _ASSIGNMENT = re.compile(

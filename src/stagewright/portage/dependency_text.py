@@ -7,7 +7,8 @@ for ``( ... )``.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+
+from stagewright.lazy_dataclass import dataclass
 
 EMPTY_ANY_OF = "__const__/empty-any-of"
 """Portage's word for alternatives without parts, which never hold (PMS 8.2.3, from EAPI 7)."""

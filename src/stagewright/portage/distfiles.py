@@ -19,11 +19,12 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from stagewright.confined import Tree
 from stagewright.errors import Reason, StagewrightError
+from stagewright.lazy_dataclass import dataclass
 from stagewright.portage.confdir import DISTDIR
 from stagewright.portage.manifests import Manifests, Records, matches
 from stagewright.root.sandbox import Bind

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
 from stagewright.confined import Tree
+from stagewright.lazy_dataclass import dataclass
 from stagewright.portage.installed import Package
 from stagewright.portage.metadata import CACHE
 from stagewright.portage.repositories import Repository

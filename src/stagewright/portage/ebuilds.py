@@ -6,9 +6,9 @@ import functools
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from stagewright.lazy_dataclass import dataclass
 from stagewright.untrusted import is_file, read_regular, read_text
 
 _VERSION = re.compile(

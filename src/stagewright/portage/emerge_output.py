@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from stagewright.errors import Reason, StagewrightError
+from stagewright.lazy_dataclass import dataclass
 
 _STEP = re.compile(
     r"^>>> (?P<what>Emerging binary|Emerging|Fetching|Installing|Completed) "

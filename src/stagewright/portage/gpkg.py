@@ -15,11 +15,11 @@ import re
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from stagewright.errors import Reason, StagewrightError
+from stagewright.lazy_dataclass import dataclass
 from stagewright.root.sandbox import host_program
 from stagewright.run import pipeline
 from stagewright.untrusted import number, open_regular

@@ -11,9 +11,10 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from stagewright.lazy_dataclass import dataclass
 from stagewright.portage.atom_check import AtomCheck
 from stagewright.portage.atoms import PackageAtom, parse_atom
 from stagewright.portage.dependency_text import AnyOf, Part, parse, reduced, words_of

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from stagewright.chroot import inside
+from stagewright.lazy_dataclass import dataclass
 from stagewright.root.files import is_of_build
 from stagewright.untrusted import number, read_root_text
 

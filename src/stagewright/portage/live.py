@@ -22,7 +22,6 @@ import os
 import re
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -30,6 +29,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from stagewright.confined import Tree
 from stagewright.errors import Reason, StagewrightError
+from stagewright.lazy_dataclass import dataclass
 from stagewright.portage.emerge import PORTAGE_UID, Portage
 from stagewright.portage.scripts import ask_script
 from stagewright.root import files

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from stagewright.confined import Tree
+from stagewright.lazy_dataclass import dataclass
 from stagewright.portage.gpkg import DIGESTS, digests_of
 from stagewright.untrusted import number, open_regular
 

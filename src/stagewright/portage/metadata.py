@@ -18,10 +18,10 @@ import hashlib
 import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from stagewright.confined import Tree
+from stagewright.lazy_dataclass import dataclass
 from stagewright.portage.repositories import Repository
 from stagewright.portage.scripts import QUIET
 from stagewright.root.overlay import mount_layers, mount_overlay

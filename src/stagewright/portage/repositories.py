@@ -12,10 +12,10 @@ import itertools
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from stagewright.errors import Place, ProblemsError, Reason, StagewrightError, nearest
+from stagewright.lazy_dataclass import dataclass
 from stagewright.project.source import KeyPath
 from stagewright.untrusted import is_dir, is_file, read_text, real
 

@@ -7,11 +7,11 @@ reads other files.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from stagewright.errors import Place
+from stagewright.lazy_dataclass import dataclass
 from stagewright.portage.atoms import PackageAtom, parse_atom
 from stagewright.portage.config_files import ConfigLine, Variables, files_of, lines_of, read_variables, stacked
 from stagewright.portage.ebuilds import Ebuild

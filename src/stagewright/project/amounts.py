@@ -6,12 +6,12 @@ A file can have the plain number, as ``300``, or a text with a unit, as ``"5m"``
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import PydanticCustomError, core_schema
 
+from stagewright.lazy_dataclass import dataclass
 from stagewright.units import DURATION, SIZE, duration_hint, parse_duration, parse_size, size_hint
 
 

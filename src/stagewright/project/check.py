@@ -7,13 +7,14 @@ import ipaddress
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Set
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from stagewright.errors import Place, Reason, StagewrightError, nearest
 from stagewright.graph.node import Yields, circles, cycle_error
+from stagewright.lazy_dataclass import dataclass
 from stagewright.project.fields import UNKNOWN, ProjectFile, Ref, Section, marked, marked_values
 from stagewright.project.model import Entry, FileLocations, Project
 from stagewright.project.names import NAME, NAME_HINT

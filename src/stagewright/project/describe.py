@@ -9,11 +9,11 @@ import itertools
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, get_origin
 
 from pydantic import BaseModel
 
+from stagewright.lazy_dataclass import dataclass
 from stagewright.project.fields import Section, section_of
 
 

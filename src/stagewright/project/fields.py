@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_origin
 
@@ -26,6 +25,7 @@ from pydantic_core import PydanticCustomError, core_schema
 
 from stagewright.graph.given import Given, NotInKey, markers
 from stagewright.graph.node import Yields
+from stagewright.lazy_dataclass import dataclass
 from stagewright.project.names import NAME
 from stagewright.project.source import KeyPath
 

@@ -7,9 +7,10 @@ are added to the tables before they become models, with the places that they com
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from stagewright.arch import Arch
+from stagewright.lazy_dataclass import dataclass
 from stagewright.project.fields import Section
 from stagewright.project.tables import Table
 

@@ -7,12 +7,12 @@ counts. Otherwise it has a default. Limits change no result, so they are not par
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import Field
 
 from stagewright.errors import Reason, StagewrightError
+from stagewright.lazy_dataclass import dataclass
 from stagewright.project.fields import Matching, Section
 from stagewright.units import duration_hint, parse_duration, parse_size, size_hint
 

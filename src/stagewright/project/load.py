@@ -211,8 +211,8 @@ def _check_project(project: Project, head: Table, named: dict[str, dict[str, Tab
     check_services(project, head, named["binhosts"], problems)
     for entry in project.all_entries():
         if isinstance(entry.model, Checked):
-            doubtful = doubtful_names(entry, project)
             errors = [error.at(entry.place(path)) for path, error in entry.model.check(project)]
+            doubtful = doubtful_names(entry, project) if errors else ()  # it follows all references
             problems.extend(error for error in errors if not mentions(error, doubtful))
     if problems:
         raise ProblemsError(_unique(problems))

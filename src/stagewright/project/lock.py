@@ -40,12 +40,13 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 from stagewright.errors import Place, Reason, StagewrightError
 from stagewright.graph.keys import Key
+from stagewright.lazy_dataclass import dataclass
 from stagewright.project.source import read
 from stagewright.project.toml import key, string, value
 

@@ -41,7 +41,7 @@ MOST_VARIANTS = 1000
 """The largest number of variants of one matrix, before exclusions."""
 
 MOST_ENTRIES = 5000
-"""The largest number of entries of a table, with all variants."""
+"""The largest number of variants of all matrices of a table."""
 
 Row = dict[str, str]
 
@@ -55,6 +55,7 @@ def expand(
 ) -> dict[str, Table]:
     """Return the entries of a table (``label`` is its name), with each matrix replaced by its variants."""
     found: dict[str, Table] = {}
+    made = 0
     for name, given in tables.items():
         table = _with_shared(given, templates, problems)
         if "matrix" not in table.data:
@@ -63,6 +64,7 @@ def expand(
             data = {key: value for key, value in table.data.items() if key != "matrix"}
             rows = list(_rows(table, problems))
             variants = [(_name(name, row, table, problems), replace(table, data=data, variables=row)) for row in rows]
+            made += len(rows)
         for variant, own in variants:
             if variant in found:
                 message = f"{label}.{variant}: the name is used twice, first at {found[variant].place((), of_key=True)}"
@@ -70,8 +72,8 @@ def expand(
                 place = own.place((), of_key=True)
                 problems.append(StagewrightError(Reason.DUPLICATE_NAME, message, place=place, hint=hint))
             found.setdefault(variant, own)
-        if len(found) > MOST_ENTRIES:
-            _report(f"too many entries in {label} (more than {MOST_ENTRIES})", ("matrix",), table, problems, _FEWER)
+        if made > MOST_ENTRIES:
+            _report(f"too many variants in {label} (more than {MOST_ENTRIES})", ("matrix",), table, problems, _FEWER)
             break
     return found
 

@@ -8,7 +8,7 @@ import ipaddress
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any, Protocol, runtime_checkable
 
@@ -18,6 +18,7 @@ from pydantic_core import PydanticCustomError
 from stagewright.arch import Arch, host_machine
 from stagewright.errors import PROJECT_FILE, Place, StagewrightError
 from stagewright.graph.node import Yields
+from stagewright.lazy_dataclass import dataclass
 from stagewright.project.binhost import Binhost
 from stagewright.project.channels import Channel
 from stagewright.project.fields import WEB, FilePath, FolderPath, Matching, RepoRef, Section

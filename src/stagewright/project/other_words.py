@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from stagewright.errors import misspelt, nearest
+from stagewright.lazy_dataclass import dataclass
 from stagewright.project.fields import Section
 
 _SETTINGS = {

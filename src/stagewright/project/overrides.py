@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from stagewright.errors import Place, Reason, StagewrightError, nearest
+from stagewright.lazy_dataclass import dataclass
 from stagewright.project.source import Source, read
 from stagewright.project.tables import Problems, Table
 from stagewright.project.wording import describe_value

@@ -13,11 +13,12 @@ import functools
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stagewright.errors import Place, Reason, StagewrightError
+from stagewright.lazy_dataclass import dataclass
 from stagewright.permissions import REFUSALS, remedy
 from stagewright.project.syntax import explain
 from stagewright.untrusted import read_regular

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 from stagewright.errors import Place, Reason, StagewrightError, misspelt, nearest
 from stagewright.graph.node import cycle_error
+from stagewright.lazy_dataclass import dataclass
 from stagewright.project.source import KeyPath, Source, nearest_place, read
 
 NAMED = (
@@ -78,8 +79,9 @@ def read_tables(
     head = Table(top, {(): Place(main.file, 1, 1), **main.values}, dict(main.keys))
     named: dict[str, dict[str, Table]] = {name: {} for name in NAMED}
     for source in [main, *_included(main, folder, problems)]:
+        values, keys = _by_entry(source.values), _by_entry(source.keys)
         for name in NAMED:
-            for key, table in _entries(source, name, problems):
+            for key, table in _entries(source, name, values, keys, problems):
                 if key in named[name]:
                     first = named[name][key].place((), of_key=True)
                     problems.append(
@@ -157,7 +159,13 @@ def _with_right_names(source: Source, known: Collection[str], problems: Problems
     return Source(source.file, data, {**keys, **source.keys}, {**values, **source.values})
 
 
-def _entries(source: Source, name: str, problems: Problems) -> Iterator[tuple[str, Table]]:
+_ByEntry = dict[tuple[str | int, str | int], dict[KeyPath, Place]]
+"""Places by table and entry. Paths are relative to the entry."""
+
+
+def _entries(
+    source: Source, name: str, values: _ByEntry, keys: _ByEntry, problems: Problems
+) -> Iterator[tuple[str, Table]]:
     tables = source.data.get(name, {})
     example = f"write [{name}.NAME]"
     if not isinstance(tables, dict):
@@ -171,18 +179,17 @@ def _entries(source: Source, name: str, problems: Problems) -> Iterator[tuple[st
         message = f"{name}: must contain entries only (found {', '.join(plain[:_MOST_KEYS])})"
         hint = f"{example} above the settings of an entry"
         problems.append(StagewrightError(Reason.INVALID_VALUE, message, place=place, hint=hint))
-    values, keys = _by_entry(source.values, name), _by_entry(source.keys, name)
     for key, data in tables.items():
         if isinstance(data, dict):
-            yield key, Table(data, values.get(key, {}), keys.get(key, {}))
+            yield key, Table(data, values.get((name, key), {}), keys.get((name, key), {}))
 
 
-def _by_entry(places: Mapping[KeyPath, Place], table: str) -> dict[str | int, dict[KeyPath, Place]]:
-    """Return the places of each entry of a table by its name. Paths are relative to the entry."""
-    entries: dict[str | int, dict[KeyPath, Place]] = {}
+def _by_entry(places: Mapping[KeyPath, Place]) -> _ByEntry:
+    """Return the places of a file by table and entry."""
+    entries: _ByEntry = {}
     for path, place in places.items():
-        if len(path) > 1 and path[0] == table:
-            entries.setdefault(path[1], {})[path[2:]] = place
+        if len(path) > 1 and path[0] in NAMED:
+            entries.setdefault((path[0], path[1]), {})[path[2:]] = place
     return entries
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError
@@ -16,6 +15,7 @@ from pydantic.fields import FieldInfo
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.given import markers
+from stagewright.lazy_dataclass import dataclass
 from stagewright.project import toml
 from stagewright.project.describe import docstrings
 from stagewright.project.fields import UNKNOWN, Matching, Ref, Section, section_of, text_lists

@@ -13,10 +13,12 @@ import hashlib
 from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+from stagewright.lazy_dataclass import dataclass
 
 LISTED = ("blake2b", "sha512")
 """The algorithms of DIGESTS, in this order."""

@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Literal
 
+from stagewright.lazy_dataclass import dataclass
 from stagewright.portage.installed import VDB, installed_packages, recorded_files
 from stagewright.trees import LONGEST_PATH, leads_to_folder, walk_tree
 from stagewright.untrusted import read_root_text, read_text

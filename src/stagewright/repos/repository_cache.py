@@ -21,11 +21,11 @@ import os
 import secrets
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.file_digest import IGNORED
+from stagewright.lazy_dataclass import dataclass
 from stagewright.project.model import tree_name
 from stagewright.run import run
 from stagewright.store.durable import sync_folder

@@ -16,13 +16,13 @@ import os
 import shutil
 import struct
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from stagewright import ids
 from stagewright.arch import HEADER, Machine, matches
 from stagewright.chroot import inside
 from stagewright.errors import Reason, StagewrightError
+from stagewright.lazy_dataclass import dataclass
 from stagewright.root.files import exists
 from stagewright.run import PATH, run
 

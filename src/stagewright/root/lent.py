@@ -14,10 +14,11 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from stagewright.confined import Tree
+from stagewright.lazy_dataclass import dataclass
 from stagewright.root.overlay import mount_overlay, unmount
 
 LARGEST = 64 << 30

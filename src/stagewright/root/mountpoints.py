@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from stagewright.errors import Reason, StagewrightError
+from stagewright.lazy_dataclass import dataclass
 
 _MOST_LINKS = 40
 """Number of links that the kernel follows in one path, see path_resolution(7)."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import partial
 from pathlib import Path
 from typing import IO
 
 from stagewright import run as processes
 from stagewright.errors import Reason, StagewrightError
+from stagewright.lazy_dataclass import dataclass
 from stagewright.root.network import Service, fetch_network
 from stagewright.root.overlay import make_scaffold, mount_overlay
 from stagewright.root.sandbox import MOUNT_POINTS, Bind, Sandboxed, sandbox

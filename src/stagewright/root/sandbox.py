@@ -12,7 +12,7 @@ import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -22,6 +22,7 @@ from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.file_digest import walk
 from stagewright.id_ranges import SIZE
 from stagewright.ids import commands_namespace
+from stagewright.lazy_dataclass import dataclass
 from stagewright.root.host_facts import CMDLINE
 from stagewright.root.mountpoints import MountPoints
 from stagewright.root.network import FetchNetwork, Service, fetch_network

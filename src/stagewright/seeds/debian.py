@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import tarfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from importlib import resources
 from pathlib import Path
@@ -20,6 +19,7 @@ from stagewright.chroot import inside
 from stagewright.confined import Tree
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.file_digest import file_digest
+from stagewright.lazy_dataclass import dataclass
 from stagewright.root.files import clamp_times
 from stagewright.root.network import Service
 from stagewright.root.root import Root

@@ -14,12 +14,12 @@ import os
 import secrets
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.fetch.download import download
 from stagewright.fetch.openpgp import key_listing, keyring
+from stagewright.lazy_dataclass import dataclass
 from stagewright.store.durable import write_atomically
 from stagewright.temporary import temporary_folder
 from stagewright.untrusted import number

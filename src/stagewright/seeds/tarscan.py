@@ -7,9 +7,9 @@ of libarchive, "Basic Tar Format" of GNU tar's manual).
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from stagewright.errors import Reason, StagewrightError
+from stagewright.lazy_dataclass import dataclass
 from stagewright.root.devices import DeviceNode
 from stagewright.untrusted import LARGEST, number
 

@@ -19,13 +19,13 @@ import os
 import stat
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from stagewright.attributes import CAPABILITIES, attributes
 from stagewright.graph.file_digest import FileDigest, file_digest
 from stagewright.ids import capability_of
+from stagewright.lazy_dataclass import dataclass
 from stagewright.trees import Step, walk_tree
 
 FILE_NAME = "content.gz"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, field, replace
 from typing import Any
 
 from stagewright.graph.keys import KeyData
+from stagewright.lazy_dataclass import dataclass
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,27 @@ methods as tables of a project file, ``script`` is the whole test, ``perform`` r
 the machines. ``results`` are the reports.
 """
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from stagewright.errors import Reason, StagewrightError
-from stagewright.testing.guest import Guest
-from stagewright.testing.machine import Machine
 from stagewright.testing.results import MachineResult, Report, State, StepResult
-from stagewright.testing.screen import Region
+
+if TYPE_CHECKING:
+    from stagewright.testing.guest import Guest
+    from stagewright.testing.machine import Machine
+    from stagewright.testing.screen import Region
+
+_ON_DEMAND = {"Guest": "guest", "Machine": "machine", "Region": "screen"}
+"""Modules of classes that are imported when they are used: the settings of tests are in this package, too."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ON_DEMAND:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_ON_DEMAND[name]}"), name)
+
 
 __all__ = ["Guest", "Machine", "MachineResult", "Reason", "Region", "Report", "StagewrightError", "State", "StepResult"]

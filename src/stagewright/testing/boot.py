@@ -10,10 +10,11 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 
 from stagewright.errors import StagewrightError
+from stagewright.lazy_dataclass import dataclass
 from stagewright.testing.finish import CHART, finish
 from stagewright.testing.lan import Lan
 from stagewright.testing.machine import Machine

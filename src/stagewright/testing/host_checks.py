@@ -6,11 +6,11 @@ import contextlib
 import http.client
 import urllib.parse
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from stagewright import run
 from stagewright.errors import Reason, StagewrightError
+from stagewright.lazy_dataclass import dataclass
 from stagewright.vm.ssh import LOOPBACK
 
 _ANSWER = 10.0  # seconds until a server must answer

@@ -46,8 +46,8 @@ class _Prompt(code.InteractiveConsole):
 def _complete(names: Mapping[str, Any]) -> None:
     """Complete names with the Tab key, where Python has readline."""
     with contextlib.suppress(ImportError):
-        import readline  # noqa: PLC0415  not part of every Python
-        import rlcompleter  # noqa: PLC0415
+        import readline  # not part of every Python
+        import rlcompleter
 
         readline.set_completer(rlcompleter.Completer(dict(names)).complete)
         readline.parse_and_bind("tab: complete")

@@ -11,10 +11,11 @@ import selectors
 import socket
 import struct
 import threading
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import TracebackType
 from typing import Self
 
+from stagewright.lazy_dataclass import dataclass
 from stagewright.vm.machine import Card
 
 ROOM = 4 << 20

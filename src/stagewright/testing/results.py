@@ -9,10 +9,11 @@ import dataclasses
 import enum
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
+from stagewright.lazy_dataclass import dataclass
 from stagewright.vm.console_scan import Finding
 from stagewright.vm.units import Unit
 

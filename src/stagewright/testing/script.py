@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
 from stagewright.errors import Reason, StagewrightError
-from stagewright.testing.guest import Guest
+from stagewright.lazy_dataclass import dataclass
 from stagewright.testing.steps import LoginSettings, Step
 from stagewright.vm.failures import Failure
+
+if TYPE_CHECKING:
+    from stagewright.testing.guest import Guest
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from stagewright import run
+from stagewright.lazy_dataclass import dataclass
 from stagewright.testing.lan import Lan
 from stagewright.vm import disks
 from stagewright.vm.accel import Acceleration

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -17,11 +17,10 @@ from stagewright.errors import StagewrightError
 from stagewright.graph.given import SecretInKey
 from stagewright.project.amounts import SECONDS
 from stagewright.project.fields import Matching, Pattern, ProjectFile, Section
-from stagewright.testing.guest import Guest
-from stagewright.testing.host_checks import Url
-from stagewright.testing.machine import Machine
-from stagewright.testing.screen import Region
-from stagewright.vm.console import shorten
+
+if TYPE_CHECKING:
+    from stagewright.testing.guest import Guest
+    from stagewright.testing.machine import Machine
 
 DISK = "disk"
 """Value of `start` and `reboot`: without the image, from the disk of the test."""
@@ -159,6 +158,8 @@ class Step(Section):
         if self.until and (self.status is not None or self.expect is not None):
             raise PydanticCustomError("detail", "`until` excludes `status` and `expect`", {"at": "until"})
         if self.http is not None:
+            from stagewright.testing.host_checks import Url
+
             try:
                 Url.of(self.http)
             except StagewrightError as error:
@@ -185,6 +186,8 @@ class Step(Section):
         return self.verb in ("http", "ssh")
 
     def __str__(self) -> str:
+        from stagewright.vm.console import shorten
+
         value = getattr(self, self.verb)
         return self.verb if value is True else f"{self.verb} {shorten(str(value))}"
 
@@ -194,6 +197,8 @@ class Step(Section):
 
 
 def _perform_screen(step: Step, machine: Machine) -> None:
+    from stagewright.testing.screen import Region
+
     screen = step.screen
     assert screen
     if screen.text is not None:
@@ -213,6 +218,8 @@ def _perform_run(step: Step, guest: Guest) -> None:
 
 def _on_machine(action: Callable[[Step, Machine], object]) -> Callable[[Step, Guest, Mapping[str, Path]], None]:
     def perform(step: Step, guest: Guest, files: Mapping[str, Path]) -> None:
+        from stagewright.testing.machine import Machine
+
         assert isinstance(guest, Machine), "the project was checked"
         action(step, guest)
 

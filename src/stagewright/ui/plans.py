@@ -5,15 +5,17 @@ from __future__ import annotations
 import datetime
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from stagewright.engine.last_failures import LastFailure
-from stagewright.engine.makespan import Makespan
 from stagewright.engine.plan import Plan, State, Step
 from stagewright.graph.keys import Difference
-from stagewright.portage.hit_rate import HitRate
 from stagewright.ui.style import Line, Style, Styled, text_of
 from stagewright.ui.text import duration, shown
+
+if TYPE_CHECKING:
+    from stagewright.engine.last_failures import LastFailure
+    from stagewright.engine.makespan import Makespan
+    from stagewright.portage.hit_rate import HitRate
 
 COLOURS = {State.BUILD: Style.YELLOW, State.CACHED: Style.GREEN, State.SKIP: Style.DIM}
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from stagewright import __version__
 from stagewright.errors import Place, ProblemsError, StagewrightError
+from stagewright.lazy_dataclass import dataclass
 from stagewright.ui.paths import with_short_paths
 
 JSON_FORMAT = 1

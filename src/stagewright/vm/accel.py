@@ -12,7 +12,6 @@ import os
 import platform
 import shutil
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import pydantic
@@ -20,6 +19,7 @@ import pydantic
 from stagewright import run
 from stagewright.arch import host_machine
 from stagewright.errors import Reason, StagewrightError
+from stagewright.lazy_dataclass import dataclass
 from stagewright.temporary import temporary_folder
 
 LIMIT = 15.0

@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from xml.sax.saxutils import escape, quoteattr
 
+from stagewright.lazy_dataclass import dataclass
 from stagewright.vm.console_scan import Finding
 from stagewright.vm.units import Unit
 

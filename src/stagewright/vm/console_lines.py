@@ -10,8 +10,9 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+from stagewright.lazy_dataclass import dataclass
 
 TIMED_LOG = "console.timed.log"
 """Name of the file in the folder of ``console.log``."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from stagewright.errors import StagewrightError
+from stagewright.lazy_dataclass import dataclass
 from stagewright.vm.console_lines import Line
 from stagewright.vm.failures import Failure, Part
 

@@ -10,7 +10,8 @@ import enum
 import functools
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+
+from stagewright.lazy_dataclass import dataclass
 
 
 class Part(enum.StrEnum):

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from stagewright import run
 from stagewright.errors import Reason, StagewrightError
+from stagewright.lazy_dataclass import dataclass
 from stagewright.vm.firmware_descriptor import Descriptor
 from stagewright.vm.firmware_images import Flash, check_files
 from stagewright.vm.firmware_known import KNOWN, Pair

@@ -11,10 +11,11 @@ import json
 import os
 import stat
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
+from stagewright.lazy_dataclass import dataclass
 from stagewright.vm.firmware_images import Flash, check_files
 from stagewright.vm.firmware_problems import Cause, Problem
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import errno
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
+from stagewright.lazy_dataclass import dataclass
 from stagewright.vm.firmware_problems import Cause, Problem
 
 PAGE = 4096

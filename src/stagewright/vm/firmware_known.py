@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
+from stagewright.lazy_dataclass import dataclass
 from stagewright.vm.firmware_images import Flash, check_files
 
 SECURE = frozenset({"secure-boot", "requires-smm"})

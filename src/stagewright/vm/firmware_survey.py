@@ -12,10 +12,11 @@ import enum
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from stagewright.lazy_dataclass import dataclass
 from stagewright.vm.firmware_descriptor import Descriptor, read_descriptor
 from stagewright.vm.firmware_problems import Cause, Problem
 

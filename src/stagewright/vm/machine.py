@@ -12,13 +12,13 @@ import socket
 import time
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from stagewright import run
 from stagewright.errors import Reason, StagewrightError
+from stagewright.lazy_dataclass import dataclass
 from stagewright.vm.accel import Acceleration
 from stagewright.vm.console import Console
 from stagewright.vm.firmware import Firmware

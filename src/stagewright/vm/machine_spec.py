@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from stagewright import run
 from stagewright.arch import Arch
 from stagewright.errors import Reason, StagewrightError
+from stagewright.lazy_dataclass import dataclass
 from stagewright.vm import firmware as uefi
 from stagewright.vm import tpm
 from stagewright.vm.accel import INSTALL, Acceleration

@@ -18,11 +18,12 @@ import shlex
 import socket
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.interpreter import python
+from stagewright.lazy_dataclass import dataclass
 from stagewright.run import interactive, run
 from stagewright.vm import cloud_init, vsock
 from stagewright.vm.machine import Machine

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 
+from stagewright.lazy_dataclass import dataclass
 from stagewright.vm.console_lines import Line
 
 _STARTING = re.compile(r"^ {9}(Starting|Mounting) (?P<unit>.+?)\.\.\.$")

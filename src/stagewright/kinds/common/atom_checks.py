@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from weakref import WeakKeyDictionary
 
+from stagewright.lazy_dataclass import dataclass
 from stagewright.portage.atom_check import AtomCheck
 from stagewright.portage.ebuilds import Ebuild
 from stagewright.portage.repositories import Repository

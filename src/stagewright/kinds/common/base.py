@@ -7,7 +7,7 @@ which of them name inputs and which name files (see ``project.fields``). ``build
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
@@ -20,6 +20,7 @@ from stagewright.kinds.common.context import ProjectVersion, StageContext
 from stagewright.kinds.common.facts import Facts, LayerFacts
 from stagewright.kinds.common.tools import Tool
 from stagewright.kinds.common.work import Built, Work
+from stagewright.lazy_dataclass import dataclass
 from stagewright.project.fields import ByValue, NodeRef, ProjectFile, Section, marked
 from stagewright.project.limits import NodeLimits
 from stagewright.project.lock import Pin

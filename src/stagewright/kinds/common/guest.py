@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePath
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -26,19 +26,18 @@ from stagewright.project.amounts import MEBIBYTES, SECONDS
 from stagewright.project.fields import FilePath, NodeRef, Pattern, Section, marked
 from stagewright.project.model import Project
 from stagewright.project.source import KeyPath
-from stagewright.testing.boot import BootRun
-from stagewright.testing.guest import FILES
-from stagewright.testing.perform import Hold, check_file
-from stagewright.testing.results import Report
 from stagewright.testing.script import BootCommand, BootScript, Login
-from stagewright.testing.setup import MachineSetup
 from stagewright.testing.steps import LoginSettings, Step
 from stagewright.testing.timeline import ONLY
-from stagewright.vm import accel
-from stagewright.vm.accel import Acceleration
 from stagewright.vm.console_scan import Finding
 from stagewright.vm.known_failures.early import REFUSED
 from stagewright.vm.machine_spec import PLATFORMS, FirmwareKind, MachineSpec, architecture_of
+
+if TYPE_CHECKING:
+    from stagewright.testing.boot import BootRun
+    from stagewright.testing.perform import Hold
+    from stagewright.testing.results import Report
+    from stagewright.vm.accel import Acceleration
 
 TEST_ARTIFACTS = "boot"
 """Folder in the work folder for console log, screenshots and report of a guest."""
@@ -115,6 +114,8 @@ class ScriptedTest(ConsoleSettings, SystemTest):
         yield from super().check(project)
         path = project.path(self.script) if self.script else None
         if path and path.is_file():
+            from stagewright.testing.perform import check_file
+
             yield from ((("script",), error) for error in check_file(path, self.machine_names()))
 
     def boot_script(self, files: Mapping[str, Path]) -> BootScript:
@@ -145,6 +146,8 @@ class ScriptedTest(ConsoleSettings, SystemTest):
 
 def is_result(path: PurePath) -> bool:
     """Return True if a file in the folder of a test is a result. Others are disks, variables and logs of QEMU."""
+    from stagewright.testing.guest import FILES
+
     if FILES in path.parts[:-1]:
         return True
     return path.suffix in (".png", ".svg", ".json", ".jsonl") or path.match("console*.log")
@@ -269,6 +272,9 @@ class MachineTest(DeviceSettings, GuestTest):
 
     def boot_run(self, spec: MachineSpec, work: Work[MachineContext], folder: Path, hold: Hold | None) -> BootRun:
         """Return the run of the test with one machine."""
+        from stagewright.testing.boot import BootRun
+        from stagewright.testing.setup import MachineSetup
+
         script = self.boot_script(work.files)
         setup = MachineSetup(self.with_devices(spec), acceleration_of(work), entry=script.entry)
         name = work.node.id.rpartition(":")[2]
@@ -277,5 +283,7 @@ class MachineTest(DeviceSettings, GuestTest):
 
 def acceleration_of(work: Work[MachineContext]) -> Acceleration:
     """Return how the machines of a test run on this computer. It takes a moment to find out."""
+    from stagewright.vm import accel
+
     work.phase("probe acceleration")
     return accel.of(architecture_of(work.context.arch), cache=work.store.memory("acceleration.json"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from stagewright.chroot import inside
 from stagewright.kinds.common.context import PackageContext
 from stagewright.kinds.common.records import Records, RecordsFile, write_data
 from stagewright.kinds.common.work import Work
+from stagewright.lazy_dataclass import dataclass
 from stagewright.portage.emerge import Portage
 from stagewright.portage.installed import installed_packages
 from stagewright.release.owners import Owners, PackageRecord, has_records

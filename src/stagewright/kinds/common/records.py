@@ -10,7 +10,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.file_digest import file_digest
 from stagewright.graph.node import Yields
 from stagewright.kinds.common.facts import Facts
+from stagewright.lazy_dataclass import dataclass
 from stagewright.portage.ebuild_records import EbuildRecord
 from stagewright.store.meta import Meta
 from stagewright.store.store import Store

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from stagewright.arch import Machine
+from stagewright.lazy_dataclass import dataclass
 from stagewright.root import emulation
 
 

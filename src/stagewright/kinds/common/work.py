@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Generic, TypeVar, cast
 
@@ -18,6 +17,7 @@ from stagewright.kinds.common.context import StageContext
 from stagewright.kinds.common.facts import F, Facts, LayerFacts
 from stagewright.kinds.common.lineage import LineageEntry
 from stagewright.kinds.common.tools import emulator
+from stagewright.lazy_dataclass import dataclass
 from stagewright.portage.installed import Package
 from stagewright.root.devices import DeviceNode, missing_devices
 from stagewright.root.emulation import find_emulator, machine_of, register, unserved

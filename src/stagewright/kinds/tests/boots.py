@@ -10,7 +10,7 @@ import enum
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -24,11 +24,12 @@ from stagewright.media.disk.formats import Format
 from stagewright.project.fields import ByValue, FilesRef
 from stagewright.project.model import Project
 from stagewright.project.source import KeyPath, setting_name
-from stagewright.testing.perform import Hold
-from stagewright.testing.results import Report
 from stagewright.testing.script import BootScript
-from stagewright.testing.setup import ISOLATED
 from stagewright.vm.machine_spec import FirmwareKind, MachineSpec, architecture_of
+
+if TYPE_CHECKING:
+    from stagewright.testing.perform import Hold
+    from stagewright.testing.results import Report
 
 ISO = ".iso"
 
@@ -144,6 +145,8 @@ class BootTest(MachineTest, kind="boots", table="tests"):
             variables=work.files[self.variables] if self.variables else None,
         )
         if self.network:
+            from stagewright.testing.setup import ISOLATED
+
             machine = replace(machine, network="user", user_network=ISOLATED)
         return self.boot_run(machine, work, folder, hold).run()
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from stagewright.lazy_dataclass import dataclass
 from stagewright.root.devices import DeviceNode
 
 _NAMES = uuid.UUID("7d0f9c39-93cf-4dc5-a9a2-9a0a5e40a5b2")  # a random constant

@@ -17,12 +17,14 @@ import struct
 import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO, TYPE_CHECKING, BinaryIO
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.media.disk.contents import identifier
-from stagewright.media.disk.ova import Appliance, write_ova
 from stagewright.run import run
+
+if TYPE_CHECKING:
+    from stagewright.media.disk.ova import Appliance
 
 
 class Format(enum.StrEnum):
@@ -60,6 +62,8 @@ def convert(kind: Format, raw: Path, target: Path, appliance: Appliance, epoch: 
         with made.open("r+b") as stream:
             _CONSTANT[kind](stream, target.name, epoch)
     if kind is Format.OVA:
+        from stagewright.media.disk.ova import write_ova  # noqa: PLC0415  needs tarfile, and few images are of this format
+
         write_ova(appliance, made, raw.stat().st_size, target, epoch)
         made.unlink()
     raw.unlink()

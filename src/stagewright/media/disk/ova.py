@@ -9,11 +9,11 @@ from __future__ import annotations
 import hashlib
 import io
 import tarfile
-from dataclasses import dataclass
 from pathlib import Path
 from xml.sax.saxutils import escape, quoteattr
 
 from stagewright.graph.file_digest import digest_of
+from stagewright.lazy_dataclass import dataclass
 
 _ENVELOPE = "http://schemas.dmtf.org/ovf/envelope/1"
 _RESOURCES = "http://schemas.dmtf.org/wbem/wscim/1/cim-schema/2/CIM_ResourceAllocationSettingData"

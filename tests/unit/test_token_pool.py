@@ -116,6 +116,7 @@ def test_a_node_that_is_killed_with_tokens_leaves_none_behind(pool: TokenPool, t
         node.end()
         eventually(lambda other=other: other.given == 8)
         other.end()
+        assert not folder_of(node.work).exists(), "emerge in the shell of a failed stage would wait for tokens"
     assert pool.given() == {}
     assert pool.tokens == 8
 

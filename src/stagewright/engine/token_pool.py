@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stagewright.root.job_tokens import FIFO, SPARE, folder_of
+from stagewright.trees import remove_tree
 
 LOOK = 0.05
 """Seconds between two looks at the FIFOs."""
@@ -120,10 +121,14 @@ class TokenPool:
         self._shared.set()
 
     def remove(self, work: Path) -> None:
-        """Take everything from a node that has ended, whatever its FIFO has. Nothing if it had no tokens."""
+        """Take everything from a node that has ended, whatever its FIFO has. Nothing if it had no tokens.
+
+        The folder is removed: emerge(1) in the shell of a failed stage would wait for tokens.
+        """
         with self._lock:
             if share := self._shares.pop(work, None):
                 share.close()
+                remove_tree(folder_of(work))
                 self._move()
             if not self._shares:
                 self._shared.clear()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -50,7 +51,8 @@ def running(program: str, folder: Path) -> Iterator[str]:
             assert url.startswith("tcp://"), (folder / "cluster.log").read_text(encoding="utf-8")
             yield url
         finally:
-            process.terminate()
+            process.send_signal(signal.SIGINT)  # Dask then closes the cluster, also on other hosts
+            process.wait(60)
 
 
 def builds(folder: Path, url: str, machines: set[str]) -> None:

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.real
 
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_a_benchmark_runs_on_tiny_inputs(name: str, tmp_path: Path, demo: Path, fresh: Callable[..., Path]) -> None:
-    rows = BENCHMARKS[name].measure(Setting(tmp_path, fresh("seed:debian"), tiny=True, demo=demo))
+    rows = BENCHMARKS[name].measure(Setting(tmp_path, fresh("seed:debian", "boot"), tiny=True, demo=demo))
     assert rows
     for row in rows:
         assert math.isfinite(row.value) and row.value >= 0, row

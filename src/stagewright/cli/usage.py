@@ -13,7 +13,6 @@ import click
 
 from stagewright.errors import Reason, StagewrightError, nearest
 from stagewright.permissions import REFUSALS, remedy
-from stagewright.store.place import default_store, refused
 
 _QUOTED = re.compile(r"^(?P<quote>['\"])(?P<value>.*?)(?P=quote) is ", re.DOTALL)
 _CLOSED = re.compile(r"^\w+ '(?P<path>.*)' is not (readable|writable|executable)$", re.DOTALL)
@@ -54,6 +53,8 @@ def path_error(error: OSError, words: Iterable[str]) -> StagewrightError | None:
 
 def _refused_store(error: OSError, path: Path, words: Sequence[str]) -> StagewrightError | None:
     """Return the error for a path in the store that the system refuses."""
+    from stagewright.store.place import default_store, refused
+
     named = [word.partition("=")[2] for word in words if word.startswith("--store=")]
     named += [after for word, after in itertools.pairwise(words) if word == "--store"]
     store = (Path(named[-1]) if named else default_store()).absolute()

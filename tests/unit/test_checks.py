@@ -92,7 +92,7 @@ def node(folder: Path, text: str) -> Node:
         (
             '[tests.t]\nboots = "system"\nexpect = ["x"]',
             Reason.INVALID_VALUE,
-            "must name a stage that makes files, such as an image ('system' makes a root)",
+            "must name a stage that makes an ISO or disk image ('system' makes a root)",
         ),
         (
             '[stages.t]\nkind = "tarball"\nroot = "pack"',

@@ -81,7 +81,7 @@ def test_an_empty_log_is_said_to_be_empty(small: Small) -> None:
 
 
 def test_log_of_a_test_has_the_console(small: Small) -> None:
-    small.write(PROJECT + '[tests.up]\nboots = "pack"\n[[tests.up.steps]]\nwait = "login:"\n')
+    small.write(PROJECT + '[tests.up]\nstarts = "live"\n[[tests.up.steps]]\nwait = "login:"\n')
     small.log("test:up", "")
     folder = small.fail("test:up") / "boot"
     folder.mkdir()

@@ -16,6 +16,7 @@ from stagewright.errors import Place, Reason, StagewrightError, nearest
 from stagewright.graph.node import Yields, circles, cycle_error
 from stagewright.lazy_dataclass import dataclass
 from stagewright.project.fields import UNKNOWN, ProjectFile, Ref, Section, marked, marked_values
+from stagewright.project.forms import FORMS, Form
 from stagewright.project.model import Entry, FileLocations, Project
 from stagewright.project.names import NAME, NAME_HINT
 from stagewright.project.source import KeyPath, setting_name
@@ -197,16 +198,28 @@ _MOST_NAMES = 12
 def _of_yield(mark: Ref, entries: Mapping[str, Mapping[str, Entry]]) -> str:
     """Return the hint with the entries that make what a reference needs."""
     tables = [entries.get(table, {}) for table in mark.tables]
-    fitting = [name for table in tables for name, entry in table.items() if entry.model_yields is mark.yields]
+    fitting = [name for table in tables for name, entry in table.items() if entry.model_yields and _fits(mark, entry)]
     if not fitting:
         kinds = "livecd-stage3 or diskimage-stage2" if mark.yields is Yields.ARTIFACT else "stage4"
+        kinds = " or ".join(kind for form in mark.forms for kind in form.kinds) or kinds
         return f"add a stage of a kind such as {kinds}"
     return f"name one of {', '.join(fitting)}" if len(fitting) <= _MOST_NAMES else "name another stage"
 
 
 def _fits(mark: Ref, entry: Entry | None) -> bool:
     """Return True if an entry makes what a reference needs, as far as this is known."""
-    return not (mark.yields and entry) or getattr(entry.model, "yields", mark.yields) is mark.yields
+    return not entry or not _mismatch(mark, entry)
+
+
+def _mismatch(mark: Ref, entry: Entry) -> tuple[str, str] | None:
+    """Return what a reference needs and what the entry makes instead; None if it fits, as far as this is known."""
+    made = FORMS.get(entry.kind) if entry.table == "stages" else None
+    forms = " or ".join(mark.forms).replace(" or a disk image", " or disk image")
+    if mark.yields and getattr(entry.model, "yields", mark.yields) is not mark.yields:
+        if mark.yields is Yields.LAYER:
+            return "a root", "files"
+        return forms or "files, such as an image", "a root"
+    return (forms, str(made)) if mark.forms and made and made not in mark.forms else None
 
 
 _TARGETS = ("seeds", "stages", "tests", "releases")
@@ -237,12 +250,10 @@ def _check_references(
         if table:
             found.add(f"{table}.{value}")
             target = entries.get(table, {}).get(value)
-            if target and mark.yields and getattr(target.model, "yields", mark.yields) is not mark.yields:
-                wanted, made = ("files, such as an image", "a root")
-                if mark.yields is Yields.LAYER:
-                    wanted, made = ("a root", "files")
+            if target and (mismatch := _mismatch(mark, target)):
+                wanted, made = mismatch
                 message = f"{setting_name(path)}: must name a stage that makes {wanted} ({value!r} makes {made})"
-                hint = _of_yield(mark, entries)
+                hint = _other_test(path, value, target) or _of_yield(mark, entries)
                 problems.append(StagewrightError(Reason.INVALID_VALUE, message, place=place(path), hint=hint))
                 lost.add(str(path[0]))
             continue
@@ -264,6 +275,14 @@ def _check_references(
             hint = f"add {article(what)}, and name it here" if other else f"add [{mark.tables[0]}.{value}]"
         problems.append(StagewrightError(Reason.UNKNOWN_NAME, message, place=place(path), hint=hint))
     return found, lost
+
+
+def _other_test(path: KeyPath, value: str, target: Entry) -> str:
+    """Return the hint with the kind of test that starts what an entry makes; "" if the reference is not of a test."""
+    made = FORMS.get(target.kind)
+    tested_by = made.tested_by if made else ""
+    tests = {form.tested_by for form in Form} - {""}
+    return f'write {tested_by} = "{value}"' if tested_by and len(path) == 1 and path[0] in tests else ""
 
 
 def check_paths(paths: Marked, files: FileLocations, place: Callable[[KeyPath], Place], problems: Problems) -> None:

@@ -26,6 +26,7 @@ from pydantic_core import PydanticCustomError, core_schema
 from stagewright.graph.given import Given, NotInKey, markers
 from stagewright.graph.node import Yields
 from stagewright.lazy_dataclass import dataclass
+from stagewright.project.forms import Form
 from stagewright.project.names import NAME
 from stagewright.project.source import KeyPath
 
@@ -88,11 +89,13 @@ def ByValue() -> Any:  # noqa: N802  reads like pydantic's Field
 class Ref:
     """Marker of a value that names an entry of one of these tables (``stages``, ``seeds``, ``repos``, ``binhosts``).
 
-    ``yields`` is the required result of that entry: a root, or files.
+    ``yields`` is the required result of that entry: a root, or files. ``forms`` are the forms that its files may have;
+    empty for any.
     """
 
     tables: tuple[str, ...]
     yields: Yields | None = None
+    forms: tuple[Form, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -229,6 +232,15 @@ StageRef = Annotated[str, NodeRef(("stages",), Yields.LAYER)]
 
 FilesRef = Annotated[str, NodeRef(("stages",), Yields.ARTIFACT)]
 """Name of a stage whose result is files: an image, a payload."""
+
+ImageRef = Annotated[str, NodeRef(("stages",), Yields.ARTIFACT, (Form.ISO, Form.DISK))]
+"""Name of a stage whose result is an ISO or disk image."""
+
+DiskRef = Annotated[str, NodeRef(("stages",), Yields.ARTIFACT, (Form.DISK,))]
+"""Name of a stage whose result is a disk image."""
+
+NetworkSetRef = Annotated[str, NodeRef(("stages",), Yields.ARTIFACT, (Form.NETWORK_SET,))]
+"""Name of a stage whose result is a set for network boot."""
 
 RepoRef = Annotated[str, Ref(("repos",))]
 """Name of an ebuild repository of the project."""

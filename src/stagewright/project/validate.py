@@ -19,6 +19,7 @@ from stagewright.lazy_dataclass import dataclass
 from stagewright.project import toml
 from stagewright.project.describe import docstrings
 from stagewright.project.fields import UNKNOWN, Matching, Ref, Section, section_of, text_lists
+from stagewright.project.misread import misread
 from stagewright.project.other_words import OfKind, hint_for_key, meant_key
 from stagewright.project.source import KeyPath, setting_name
 from stagewright.project.tables import Problems, Table
@@ -64,10 +65,15 @@ def validate(
     ``label`` is the noun for the table in messages. ``of_kind`` describes the kind of an entry, for hints.
     """
     elsewhere = frozenset((key,) for key in _keys(model) if key not in table.data) if table.is_partial else frozenset()
+    errors = _misread(model, table)
     try:
-        return Validated(model.model_validate(table.data), table, elsewhere)
+        validated = model.model_validate(table.data)
+        if not errors:
+            return Validated(validated, table, elsewhere)
     except ValidationError as error:
-        errors = _errors(model, table, label, error, of_kind)
+        known = {one.path for one in errors}
+        more = _errors(model, table, label, error, of_kind)
+        errors += [one for one in more if known.isdisjoint((one.path, one.path[:-1]))]
     not_missing = _meant(errors) | elsewhere
     names = frozenset(str(path[-1]) for path in not_missing)
     errors = [one for one in errors if one.error.reason is not Reason.MISSING_KEY or not mentions(one.error, names)]
@@ -82,6 +88,15 @@ def validate(
     found = Validated[Model](None, rest, left_out)
     problems.extend(one.error for one in more if not mentions(one.error, found.doubtful))
     return found
+
+
+def _misread(model: type[Section], table: Table) -> list[_Found]:
+    """Return the errors of values that fit their type and cannot be meant."""
+    found = misread(model, table.data, _section)
+    return [
+        _Found(path, StagewrightError(Reason.INVALID_VALUE, message, place=table.place(at), hint=hint))
+        for path, at, message, hint in found
+    ]
 
 
 def _meant(errors: Iterable[_Found]) -> frozenset[KeyPath]:

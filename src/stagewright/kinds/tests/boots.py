@@ -21,7 +21,7 @@ from stagewright.kinds.common.context import MachineContext
 from stagewright.kinds.common.guest import MachineTest
 from stagewright.kinds.common.work import Work
 from stagewright.media.disk.formats import Format
-from stagewright.project.fields import ByValue, FilesRef
+from stagewright.project.fields import ByValue, ImageRef
 from stagewright.project.model import Project
 from stagewright.project.source import KeyPath, setting_name
 from stagewright.testing.script import BootScript
@@ -108,7 +108,7 @@ class BootTest(MachineTest, kind="boots", table="tests"):
 
     private_ids = False
 
-    boots: FilesRef
+    boots: ImageRef
     """The stage that makes the image to boot."""
     attach: AttachSetting = None
     """The device with the image: `cd`, `usb` or `disk`; default: `cd` for an ISO, `disk` for a disk image."""

@@ -28,7 +28,7 @@ from stagewright.kinds.common.tools import QEMU, QEMU_ARM64, Tool
 from stagewright.kinds.common.work import Work
 from stagewright.kinds.tests.boots import Attach, AttachSetting, image_of, misattached
 from stagewright.project.amounts import MEBIBYTES
-from stagewright.project.fields import FilesRef, NodeRef, marked
+from stagewright.project.fields import FilesRef, ImageRef, NodeRef, marked
 from stagewright.project.model import Project
 from stagewright.project.source import KeyPath
 from stagewright.run import run
@@ -51,7 +51,7 @@ _OVERHEAD = 512  # MiB that QEMU needs in addition to the memory of a machine
 class MachineSettings(DeviceSettings):
     """Settings of one of several machines."""
 
-    boots: FilesRef | None = None
+    boots: ImageRef | None = None
     """The stage that makes the image to boot; default: none, so that the machine starts from the network."""
     attach: AttachSetting = None
     """The device with the image: `cd`, `usb` or `disk`; default: `cd` for an ISO, `disk` for a disk image."""

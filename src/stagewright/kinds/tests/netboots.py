@@ -40,7 +40,7 @@ from stagewright.netboot.programs import GrubNet
 from stagewright.netboot.serve import FileServer
 from stagewright.netboot.service import LOOPBACK
 from stagewright.netboot.writer import SCRIPT, SINGLE, UNIFIED, choose_entry, http_boot, methods_of
-from stagewright.project.fields import ByValue, FilePath, FilesRef
+from stagewright.project.fields import ByValue, FilePath, NetworkSetRef
 from stagewright.project.model import Project
 from stagewright.project.source import KeyPath
 from stagewright.store.links import link
@@ -132,7 +132,7 @@ class NetbootTest(MachineTest, kind="netboots", table="tests"):
     own_network = True
     private_ids = False
 
-    netboots: FilesRef
+    netboots: NetworkSetRef
     """The stage with the set to serve: a pxeboot."""
     start: Annotated[NetStart, ByValue()] = NetStart.IPXE_HTTP
     """The program that the machine loads first. `ipxe-http` and `ipxe-tftp`: the script, with iPXE of QEMU's network

@@ -42,7 +42,7 @@ from stagewright.netboot.boot_commands import GATEWAY
 from stagewright.netboot.lan import loopback
 from stagewright.netboot.serve import FileServer
 from stagewright.netboot.service import LOOPBACK
-from stagewright.project.fields import ByValue, FilesRef, NodeRef, marked
+from stagewright.project.fields import ByValue, DiskRef, NodeRef, marked
 from stagewright.project.model import Project
 from stagewright.project.source import KeyPath
 from stagewright.store.links import link
@@ -95,7 +95,7 @@ class UpdateTest(MachineTest, kind="updates", table="tests"):
     private_ids = False
     context_model: ClassVar[type[MachineContext]] = UpdateContext
 
-    updates: Annotated[list[FilesRef], Field(min_length=2, max_length=2)]
+    updates: Annotated[list[DiskRef], Field(min_length=2, max_length=2)]
     """The disk image to start, and the one with the new version."""
     cuts: list[Annotated[float, Field(gt=0, le=1)]] = []
     """Moments of power failures: parts of the download, such as 0.5. After each, the system must start. Later ones are

@@ -392,6 +392,32 @@ def test_collecting_and_cleaning_of_nothing(cli: Callable[..., Said]) -> None:
     assert cli("clean").out == "freed 0 B\n"
 
 
+def test_collecting_and_cleaning_print_json(cli: Callable[..., Said], project: Path, tmp_path: Path) -> None:
+    cli("gc", "-n")
+    store = tmp_path / "store"
+    failed = store / "failed" / f"small-{folder_digest(project)}" / "live"
+    work = store / "work" / "key.1234"
+    seed = store / "cache" / "seeds" / "abc"
+    for folder in (failed, work, seed):
+        folder.mkdir(parents=True)
+        (folder / "file").write_text("x" * 5000, encoding="utf-8")
+    os.utime(seed, (0, 0))
+    for command, path in (("clean", failed), ("gc", seed)):
+        would = json.loads(cli(command, "-n", "--json").out)
+        assert [item["path"] for item in would["items"]] == [str(path)]
+        assert would["dry_run"]
+        assert would["size"] == would["items"][0]["size"] >= 5000
+        assert path.exists()
+        assert would["items"][0]["what"]
+        done = json.loads(cli(command, "--json").out)
+        assert done["items"] == would["items"]
+        assert not done["dry_run"]
+        assert done["size"] >= 5000
+        assert not path.exists()
+        if command == "clean":
+            assert (would["interrupted"], done["interrupted"]) == ([], [str(work)])
+
+
 def test_cleaning_of_interrupted_work(cli: Callable[..., Said], tmp_path: Path) -> None:
     cli("gc", "-n")
     work = tmp_path / "store" / "work" / "key.1234"
@@ -413,6 +439,12 @@ def test_logs(cli: Callable[..., Said], project: Path, tmp_path: Path) -> None:
         os.utime(folder / f"{name}.log", (number, number))
     assert cli("log", "live").out == "new\n"
     assert [Path(line).name for line in cli("log", "--list", "live").out.splitlines()] == ["old.log", "new.log"]
+    listed = json.loads(cli("log", "--list", "--json", "live").out)
+    assert [(Path(log["path"]).name, log["size"], log["changed"]) for log in listed] == [
+        ("old.log", 4, 0),
+        ("new.log", 4, 1),
+    ]
+    assert cli("log", "--json", "live").code == Exit.INVALID
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
@@ -17,8 +18,9 @@ from stagewright.ui.text import size
 @click.command(name="clean")
 @click.option("-n", "--dry-run", is_flag=True, help="Only show what would be removed.")
 @click.option("-a", "--all", "everything", is_flag=True, help="Remove the roots of all projects of the store.")
+@click.option("--json", "as_json", is_flag=True, help="Print what is removed, with sizes in bytes, as JSON.")
 @click.pass_context
-def command(ctx: click.Context, *, dry_run: bool, everything: bool) -> None:
+def command(ctx: click.Context, *, dry_run: bool, everything: bool, as_json: bool) -> None:
     """Remove interrupted builds and roots of failed builds.
 
     The roots are those of this project, or with --all of every project. A root that a
@@ -27,6 +29,13 @@ def command(ctx: click.Context, *, dry_run: bool, everything: bool) -> None:
     store = store_of(ctx)
     kept = leftovers(store, None if everything else _project(ctx))
     swept, freed = ([], 0) if dry_run else (store.sweep(note), collect(store, kept, note))
+    if as_json:
+        found = [{"path": str(item.path), "what": item.what, "size": item.size} for item in kept]
+        total = sum(item.size for item in kept) if dry_run else freed
+        interrupted = [str(path) for path in swept]
+        data = {"dry_run": dry_run, "items": found, "interrupted": interrupted, "size": total}
+        print(json.dumps(data, indent=2))
+        return
     for item in kept:
         print(f"{size(item.size):>10}  {item.what}")
     if dry_run:

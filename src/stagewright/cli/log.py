@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 import time
@@ -24,8 +25,9 @@ from stagewright.ui.text import printable
 @click.option("-f", "--follow", is_flag=True, help="Keep printing while the log grows, until Ctrl-C.")
 @click.option("-l", "--list", "listing", is_flag=True, help="List the files of all logs instead, newest last.")
 @click.option("-t", "--times", is_flag=True, help="Print the console of a test instead, each line with its time.")
+@click.option("--json", "as_json", is_flag=True, help="With --list: print files, times and sizes as JSON.")
 @click.pass_context
-def command(ctx: click.Context, target: str | None, follow: bool, listing: bool, times: bool) -> None:
+def command(ctx: click.Context, *, target: str | None, follow: bool, listing: bool, times: bool, as_json: bool) -> None:
     """Print the log of the last build of a stage, seed or test.
 
     Without a name this is the build that failed last, or the last build if none failed.
@@ -40,6 +42,8 @@ def command(ctx: click.Context, target: str | None, follow: bool, listing: bool,
       stagewright log --times iso-uefi      what the machine of a test printed
     """
     session = session_of(ctx, reads_only=True)
+    if as_json and not listing:
+        raise StagewrightError(Reason.USAGE, "--json: only together with --list", hint="add --list")
     if times and (follow or listing):
         raise StagewrightError(Reason.USAGE, "--times: not together with --follow or --list")
     name = target or _last(session)
@@ -54,11 +58,17 @@ def command(ctx: click.Context, target: str | None, follow: bool, listing: bool,
             raise
         return
     if listing:
-        print("\n".join(map(str, logs)))
+        print(json.dumps([_data(log) for log in logs], indent=2) if as_json else "\n".join(map(str, logs)))
         return
     printed = _print(logs[-1], follow=follow)
     if not _print_of_test(session, name) and not printed:
         note(f"{name}: the commands of the build printed nothing ({logs[-1]})")
+
+
+def _data(log: Path) -> dict[str, object]:
+    """Return path, size in bytes and time of the last change (seconds since 1970) of a log."""
+    found = log.stat()
+    return {"path": str(log), "size": found.st_size, "changed": found.st_mtime}
 
 
 def _last(session: Session) -> str:

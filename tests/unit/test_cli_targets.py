@@ -93,6 +93,28 @@ def test_log_of_a_test_has_the_console(small: Small) -> None:
     assert not small.err
 
 
+def test_boot_of_an_image_that_only_out_has_names_the_file(small: Small) -> None:
+    (small.folder / "repo" / "profiles" / "p").mkdir(parents=True)
+    (small.folder / "repo" / "profiles" / "repo_name").write_text("demo\n", encoding="utf-8")
+    (small.folder / "repo" / "sys-kernel" / "linux").mkdir(parents=True)
+    boot = '[repos.demo]\npath = "repo"\n[stages.boot]\nkind = "livecd-stage2"\nroot = "base"\nprofile = "p"\n'
+    boot += 'kernel.package = "sys-kernel/linux"\n'
+    iso = '[stages.iso]\nkind = "livecd-stage3"\nlive = "live"\nboot = "boot"\nname = "system"\n'
+    pxe = '[stages.pxe]\nkind = "pxeboot"\nlive = "live"\nboot = "boot"\n'
+    small.write(PROJECT + boot + iso + pxe)
+    for name in ("iso", "pxe"):
+        assert small("boot", name).code == Exit.INVALID
+        assert "not built" in small.err
+        assert "out/" not in small.err
+    image = small.folder / "out" / "system.iso"
+    image.parent.mkdir()
+    image.write_bytes(b"x")
+    (image.parent / "pxe" / "boot").mkdir(parents=True)
+    for name, path in (("iso", image), ("pxe", image.parent / "pxe")):
+        assert small("boot", name).code == Exit.INVALID
+        assert f"stagewright boot {path} starts" in small.err
+
+
 def test_shell_of_files_names_the_roots(small: Small) -> None:
     assert small("shell", "pack").code == Exit.INVALID
     assert "not a root" in small.err

@@ -10,9 +10,11 @@ import click
 
 from stagewright.arch import Arch, host_machine
 from stagewright.cli.common import session_of
+from stagewright.engine.outputs import FOLDER
 from stagewright.engine.session import Session
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.node import Yields
+from stagewright.kinds.common.artifact import OutputKind
 from stagewright.kinds.common.base import Scope
 from stagewright.kinds.tests.boots import image_of
 from stagewright.media.inspect import arches_of
@@ -71,7 +73,10 @@ def _image_of(session: Session, word: str) -> tuple[str, Path]:
     (target,) = session.check([word], keys=False)[:1]
     entry = entries["stages"].get(target)
     if entry and getattr(entry.model, "yields", None) is not Yields.LAYER:
-        result = session.result(target)
+        try:
+            result = session.result(target)
+        except StagewrightError as error:
+            raise _with_older_image(error, session, target) from error
         if (result / "boot.ipxe").exists():
             return target, result
         with contextlib.suppress(StagewrightError):
@@ -80,6 +85,22 @@ def _image_of(session: Session, word: str) -> tuple[str, Path]:
     what = "a root" if entry and action(entry).startswith("stagewright shell") else "not an image"
     hint = f"bootable here: {', '.join(known)}" if known else "add a stage of kind livecd-stage3 or diskimage-stage2"
     raise StagewrightError(Reason.USAGE, f"{target}: {what}, which no machine starts", hint=hint)
+
+
+def _with_older_image(error: StagewrightError, session: Session, target: str) -> StagewrightError:
+    """Return the error about a result that is not in this store, with the image that another build left in ``out``.
+
+    That build had other settings, or its store belongs to another user.
+    """
+    node = session.graph.nodes[session.graph.targets[target][-1]]
+    kind = node.settings
+    if error.reason is not Reason.NOT_BUILT or not isinstance(kind, OutputKind):
+        return error
+    path = session.project.folder / FOLDER / kind.output_name(node, target)
+    if not (path.is_file() and path.suffix in SUFFIXES) and not (path / "boot").is_dir():
+        return error
+    hint = f"{error.hint}; stagewright boot {path} starts the result of an earlier build, or of another user"
+    return StagewrightError(error.reason, error.message, hint=hint)
 
 
 def _session(ctx: click.Context, name: str) -> Session:

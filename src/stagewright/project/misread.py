@@ -1,4 +1,5 @@
-"""Values that fit their type and cannot be meant: several names in one text, a file of /dev for a console's name.
+"""Values that fit their type and cannot be meant: several names in one text, a file of /dev for a console's name,
+a processor for a triple.
 
 A model accepts them, or answers with an error about something else. They are found before it, by the names and types of
 settings, and not by the code of kinds, whose keys these checks must not change (graph/code_digest.py).
@@ -15,6 +16,8 @@ from stagewright.project.fields import Section, text_lists
 from stagewright.project.source import KeyPath, setting_name
 
 _DEVICES = "/dev/"
+
+_TRIPLE = "write a triple such as x86_64-pc-linux-gnu, or remove it: the profile has the usual one"
 
 _SEPARATORS = re.compile(r"[,;]\s+|[,;]$")
 """Separates items in a text of someone who meant a list."""
@@ -35,7 +38,11 @@ def misread(
     """
     for path, value in _settings((), data):
         section = section_at(model, path[:-1])
-        if section is None or path[-1] not in text_lists(section):
+        if section is None:
+            continue
+        if path == ("chost",) and path[-1] in section.model_fields and isinstance(value, str) and "-" not in value:
+            yield path, path, f"chost: not a triple of a toolchain (found {toml.string(value)})", _TRIPLE
+        if path[-1] not in text_lists(section):
             continue
         items = value if isinstance(value, list) else [value]
         for number, item in enumerate(items):

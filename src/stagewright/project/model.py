@@ -25,6 +25,7 @@ from stagewright.project.fields import WEB, FilePath, FolderPath, Matching, Repo
 from stagewright.project.limits import NodeLimits
 from stagewright.project.lock import LAST_EPOCH, Lock, request_digest
 from stagewright.project.names import NAME
+from stagewright.project.native import native_notes
 from stagewright.project.overrides import Override
 from stagewright.project.remotes import Remote
 from stagewright.project.source import KeyPath, nearest_place
@@ -376,7 +377,8 @@ class Project:
     def notes(self) -> list[str]:
         """Return the notes of all entries, each once."""
         entries = (entry.model for entry in self.all_entries() if isinstance(entry.model, Noted))
-        return list(dict.fromkeys(note for model in entries for note in model.oddities(self)))
+        found = [note for model in entries for note in model.oddities(self)]
+        return list(dict.fromkeys([*found, *native_notes(self.entries.get("stages", {}).values())]))
 
     def all_entries(self) -> Iterator[Entry]:
         """Yield all seeds, stages, tests and releases."""

@@ -53,7 +53,7 @@ def test_two_projects_share_what_is_the_same(small: Path, tmp_path: Path, fresh:
 def test_a_waiting_run_takes_over(demo: Path, fresh: Callable[..., Path]) -> None:
     store = fresh()
     first = Watched.start("system", cwd=demo, store=store)
-    assert first.wait_for(node="system", phase="build")
+    assert first.wait_for(node="system", phase="resolve")
     second = Watched.start("system", cwd=demo, store=store)
     assert second.wait_for(event="NodeWaiting", node="system")
     os.kill(first.process.pid, signal.SIGKILL)

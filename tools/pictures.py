@@ -151,7 +151,7 @@ def _recording(place: Place) -> None:
     terminal = Terminal(place)
     for command in ("stagewright init debian my-live", "cd my-live", "stagewright check", "stagewright build"):
         terminal.run(command)
-    title = "a new project, built and booted (pauses are shortened; on a busy computer)"
+    title = "a new project, built and booted (pauses are shortened)"
     text = recording(terminal.screens, COLUMNS, ROWS, title)
     (IMAGES / "recording.svg").write_text(text, encoding="utf-8")
 

@@ -15,7 +15,7 @@ PACKAGES = 20_000
 ROUNDS = 3
 
 _SUMS = 'find "$1" -name .git -prune -o -type f -print0 | xargs -0 sha256sum > "$2"'
-_COMMIT = 'cd "$1" && git init -q && git add -A && git -c user.name=n -c user.email=e commit -qm tree'
+_COMMIT = 'cd "$1" && git init -q && git add -A && git -c user.name=n -c user.email=e -c gc.auto=0 commit -qm tree'
 
 
 def measure(setting: Setting) -> list[Row]:

@@ -150,6 +150,27 @@ def test_a_rebuild_has_the_settings_of_its_stage(folder: Path) -> None:
     assert made.settings.rebuilds == "system"
 
 
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        ("stage4", ""),
+        ("livecd-stage1", ""),
+        ("livecd-stage2", 'loaders = ["grub"]'),
+        ("netboot", 'kernels.a = { tree = "/usr/src/linux", build = "genkernel" }'),
+    ],
+)
+def test_a_profile_needs_the_repositories_also_without_packages(folder: Path, kind: str, settings: str) -> None:
+    text = f'{STARTS}expect = ["x"]\n[stages.one]\nkind = "{kind}"\nroot = "seed"\n{settings}\n'
+    (folder / "stagewright.toml").write_text(f"{PROJECT}{text}", encoding="utf-8")
+    assert not graph_of(load(folder, kinds())).nodes["one"].files.repos
+    (folder / "stagewright.toml").write_text(f'{PROJECT}{text}profile = "x"\n', encoding="utf-8")
+    assert set(graph_of(load(folder, kinds())).nodes["one"].files.repos) == {"main", "other"}
+    (folder / "stagewright.toml").write_text(f'{PROJECT}{text}profile = "y"\n', encoding="utf-8")
+    with pytest.raises(ProblemsError) as caught:
+        load(folder, kinds())
+    assert [problem.reason for problem in caught.value.problems] == [Reason.MISSING_FILE]
+
+
 def test_contents_are_read_whatever_the_names(tmp_path: Path) -> None:
     record = tmp_path / "var/db/pkg/a/b-1"
     record.mkdir(parents=True)

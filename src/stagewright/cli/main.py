@@ -139,7 +139,9 @@ def main(arguments: list[str] | None = None) -> None:
     gc.set_threshold(200_000)  # a start makes many objects that stay; the search for garbage takes a tenth of its time
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # finding them reads the lists of all packages
     os.umask(UMASK)
-    sys.exit(run(arguments))
+    code = run(arguments)
+    gc.freeze()  # Python would search all objects for garbage once more: a sixth of the time of a start
+    sys.exit(code)
 
 
 def run(arguments: list[str] | None = None) -> int:

@@ -6,11 +6,13 @@ import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from stagewright.engine.recorded_runs import NodeRun, RecordedRun, read_run
 from stagewright.events import Status
 from stagewright.store.store import Store
+
+if TYPE_CHECKING:
+    from stagewright.engine.recorded_runs import NodeRun, RecordedRun
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,8 @@ def _failure(store: Store, log: Path, node: str, runs: dict[str, RecordedRun | N
 
 
 def _run(file: Path) -> RecordedRun | None:
+    from stagewright.engine.recorded_runs import read_run
+
     with contextlib.suppress(OSError):
         return read_run(file)
     return None

@@ -43,6 +43,13 @@ class Given(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
+    @classmethod
+    def __pydantic_init_subclass__(cls, **options: Any) -> None:
+        """Forget the types of class variables: pydantic would evaluate them again for every class derived from this."""
+        super().__pydantic_init_subclass__(**options)
+        for name in cls.__class_vars__ & vars(cls).get("__annotations__", {}).keys():
+            del cls.__annotations__[name]
+
     def for_key(self) -> dict[str, Any]:
         """Return the fields that are part of a key, as JSON-able data; in nested models too."""
         return self.model_dump(mode="json", context=_FOR_KEY)

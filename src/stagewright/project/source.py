@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 from stagewright.errors import Place, Reason, StagewrightError
 from stagewright.lazy_dataclass import dataclass
 from stagewright.permissions import REFUSALS, remedy
-from stagewright.project.syntax import explain
 from stagewright.untrusted import read_regular
 
 if TYPE_CHECKING:
@@ -125,6 +124,8 @@ def read_text(file: Path) -> str:
 
 
 def _syntax_error(file: Path, text: str, message: str) -> StagewrightError:
+    from stagewright.project.syntax import explain  # noqa: PLC0415  only errors need it
+
     found = re.search(r" \(at (?:line (\d+), column (\d+)|end of document)\)$", message)
     lines = text.split("\n")
     line, column = (int(found[1]), int(found[2])) if found and found[1] else (len(lines), len(lines[-1]) + 1)

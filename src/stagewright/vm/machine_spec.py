@@ -6,17 +6,18 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from stagewright import run
 from stagewright.arch import Arch
 from stagewright.errors import Reason, StagewrightError
 from stagewright.lazy_dataclass import dataclass
-from stagewright.vm import firmware as uefi
 from stagewright.vm import tpm
-from stagewright.vm.accel import INSTALL, Acceleration
 from stagewright.vm.disks import DiskBus, EmptyDisk
-from stagewright.vm.firmware import Firmware
+
+if TYPE_CHECKING:
+    from stagewright.vm.accel import Acceleration
+    from stagewright.vm.firmware import Firmware
 
 TAP = "tap0"
 """Network interface of this computer that a machine with ``network="tap"`` is connected to."""
@@ -120,6 +121,8 @@ class MachineSpec:
         """
         if not self.is_uefi:
             return None
+        from stagewright.vm import firmware as uefi  # noqa: PLC0415  the settings of tests are read at each start
+
         want = ["secure-boot", *([] if self.variables else ["enrolled-keys"])] if self.firmware == "uefi-secure" else []
         machine = uefi.machine_type(self.platform.machine, self.platform.qemu)
         found = uefi.find(machine, architecture=self.architecture, want=want)
@@ -239,6 +242,8 @@ def check(spec: MachineSpec, qemu: str = "") -> None:
         tpm.check()
     qemu = qemu or spec.platform.qemu
     if shutil.which(qemu, path=run.PATH) is None:
+        from stagewright.vm.accel import INSTALL  # noqa: PLC0415  the settings of tests are read at each start
+
         raise StagewrightError(Reason.MISSING_TOOL, f"{qemu} is not installed", hint=INSTALL)
     for path in spec.files():
         if not path.exists():

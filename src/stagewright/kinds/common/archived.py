@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -22,11 +22,12 @@ from stagewright.project.limits import NodeLimits
 from stagewright.root.devices import DeviceNode
 from stagewright.root.emulation import machine_of
 from stagewright.root.files import set_new_times
-from stagewright.seeds.tarscan import Bounds
-from stagewright.seeds.unpack import check_root, unpack
 from stagewright.trees import remove_tree
 from stagewright.units import parse_size, size_hint
 from stagewright.untrusted import LARGEST
+
+if TYPE_CHECKING:
+    from stagewright.seeds.tarscan import Bounds
 
 Url = Annotated[str, Matching(r"https?://[^\s/]+(/\S*)?", "http:// or https://")]
 """A web address."""
@@ -83,6 +84,8 @@ class ArchiveLimits(NodeLimits):
 
     def bounds(self, archive: int) -> Bounds:
         """Return the bounds for an archive with this number of bytes."""
+        from stagewright.seeds.tarscan import Bounds
+
         return Bounds.of(archive, self.members, parse_size(self.size) if self.size else None)
 
 
@@ -106,6 +109,8 @@ class ArchiveSeed(Seed):
         The tree is removed after every error, for example if its programs are for another architecture.
         ``origin`` is the entry "archive" of the facts.
         """
+        from stagewright.seeds.unpack import check_root
+
         work.phase("unpack")
         tree = work.new_folder("tree")
         try:
@@ -120,6 +125,8 @@ class ArchiveSeed(Seed):
 
     def unpack(self, work: Work[StageContext], archive: Path, origin: Mapping[str, str | int], name: str = "") -> Built:
         """Unpack a tarball and return the seed."""
+        from stagewright.seeds.unpack import unpack
+
         name = name or archive.name
         bounds = self.limits.bounds(archive.stat().st_size)
         return self.unpacked(

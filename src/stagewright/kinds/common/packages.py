@@ -137,9 +137,8 @@ class PackageStage(PortageSettings, Stage):
         repos = self._repositories(project)
         if not all(repo.path.is_dir() for repo in repos):
             return  # already reported, or not fetched yet
-        if self.uses_portage or self.profile:
-            yield from check_profile(self.profile, list(confdirs.values()), repos)
         if self.uses_portage:
+            yield from check_profile(self.profile, list(confdirs.values()), repos)
             check = self.atom_check(project)
             for path, _, atom in marked(self, FromRepos):
                 yield from ((path, error) for error in check.problems(atom, setting_name(path)))
@@ -180,7 +179,12 @@ class PackageStage(PortageSettings, Stage):
 
     @property
     def uses_portage(self) -> bool:
-        """True if the root needs Portage and the project's repositories."""
+        """True if the root needs Portage and the project's repositories: for the profile, or to change packages."""
+        return self.changes_packages or bool(self.profile)
+
+    @property
+    def changes_packages(self) -> bool:
+        """True if a setting needs emerge(1)."""
         return True
 
     def mount_with_portage(self, work: Work[PackageContext], extra: Sequence[Bind] = ()) -> tuple[Root, Portage]:

@@ -25,8 +25,8 @@ class LiveStage1(PackageStage, Finish, kind="livecd-stage1"):
     keeps_changed_etc = True
 
     @property
-    def uses_portage(self) -> bool:
-        """True if a setting needs Portage: packages or unmerge."""
+    def changes_packages(self) -> bool:
+        """True if a setting needs emerge(1): packages or unmerge."""
         return bool(self.packages or self.unmerge)
 
     def sources_to_fetch(self, portage: Portage) -> Iterator[FetchRequest]:

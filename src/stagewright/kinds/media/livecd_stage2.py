@@ -138,8 +138,8 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
         return self
 
     @property
-    def uses_portage(self) -> bool:
-        """True if a setting needs Portage: packages, or a kernel with packages to install."""
+    def changes_packages(self) -> bool:
+        """True if a setting needs emerge(1): packages, or a kernel with packages to install."""
         return bool(self.packages) or any(kernel.installs for kernel in self._named().values())
 
     def node(self, node_id: str, scope: Scope) -> Node:

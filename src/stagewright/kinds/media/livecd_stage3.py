@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from stagewright.confined import Tree
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.node import Node, NodeFiles
 from stagewright.kinds.common.artifact import FileArtifactKind, Ingredient
@@ -22,8 +21,6 @@ from stagewright.kinds.common.work import Built, Work
 from stagewright.kinds.media.livecd_stage2 import LiveStage2, payload_keys, with_certificate
 from stagewright.kinds.media.squashfs import SquashfsFacts, SquashfsSettings, squashfs_node
 from stagewright.media.arguments import InitramfsKind
-from stagewright.media.iso import implant_md5, make_iso
-from stagewright.media.layout import MediumParts, boot_menu, iso_contents, unsupported
 from stagewright.media.loaders import Loader
 from stagewright.media.payload import IMAGE, Payload
 from stagewright.media.settings import IsoSettings
@@ -32,8 +29,9 @@ from stagewright.project.fields import FilesRef, StageRef
 from stagewright.project.inferred import OnlyChoice
 from stagewright.project.model import Project
 from stagewright.project.source import KeyPath
-from stagewright.release.artifact_digests import DigestedFile, digest_artifact
-from stagewright.seeds.unpack import unpack
+
+if TYPE_CHECKING:
+    from stagewright.media.layout import MediumParts
 
 
 class IsoContext(ArtifactContext):
@@ -148,6 +146,10 @@ class LiveStage3(FileArtifactKind, SquashfsSettings, IsoSettings, kind="livecd-s
 
     def build(self, work: Work[IsoContext]) -> Built:
         """Write the files and the ISO."""
+        from stagewright.media.iso import implant_md5, make_iso
+        from stagewright.media.layout import boot_menu, iso_contents, unsupported
+        from stagewright.release.artifact_digests import DigestedFile, digest_artifact
+
         work.phase("assemble")
         parts, facts = self._parts(work)
         unfit = unsupported(
@@ -174,6 +176,8 @@ class LiveStage3(FileArtifactKind, SquashfsSettings, IsoSettings, kind="livecd-s
 
     def _parts(self, work: Work[IsoContext]) -> tuple[MediumParts, SquashfsFacts]:
         """Return the parts of the medium, and the facts of its squashfs."""
+        from stagewright.media.layout import MediumParts
+
         folder = work.artifact("boot")
         facts = work.facts("squashfs", SquashfsFacts)
         parts = MediumParts(
@@ -191,6 +195,9 @@ class LiveStage3(FileArtifactKind, SquashfsSettings, IsoSettings, kind="livecd-s
 
 def _theme(path: Path, work: Work[IsoContext]) -> Path:
     """Return the folder of a theme. A tarball is unpacked; its first folder with a theme.txt is the theme."""
+    from stagewright.confined import Tree
+    from stagewright.seeds.unpack import unpack
+
     if path.is_dir():
         return path
     folder = work.new_folder("theme")

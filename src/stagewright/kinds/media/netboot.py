@@ -127,8 +127,8 @@ class NetBoot(PackageStage, ArtifactKind, kind="netboot"):
         return self
 
     @property
-    def uses_portage(self) -> bool:
-        """True if a setting needs Portage: packages, or a kernel with packages to install."""
+    def changes_packages(self) -> bool:
+        """True if a setting needs emerge(1): packages, or a kernel with packages to install."""
         return bool(self.packages) or any(kernel.installs for kernel in self.kernels.values())
 
     def node_context(self, node_id: str, scope: Scope) -> PackageContext:

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
@@ -26,28 +26,24 @@ from stagewright.kinds.common.tools import OPENSSL, SIGN
 from stagewright.kinds.common.work import Built, Work
 from stagewright.kinds.media.livecd_stage2 import LiveStage2, payload_keys, with_certificate
 from stagewright.kinds.media.squashfs import SquashfsFacts, SquashfsSettings, squashfs_node
-from stagewright.media.efi import EfiArch
-from stagewright.media.initramfs_contents import InitramfsContents
-from stagewright.media.layout import unsupported
 from stagewright.media.loaders import Loader
 from stagewright.media.netmodules import NetModule
 from stagewright.media.payload import IMAGE, INITRAMFS, KERNEL, LOADERS, BootKernel, Payload
 from stagewright.media.settings import LiveSettings
 from stagewright.media.signing import SecureBoot, sign
-from stagewright.media.uki import UkiParts, make_uki
-from stagewright.netboot.combined import write_combined
 from stagewright.netboot.methods import COMBINED, CommandLine, Method, supported_methods
 from stagewright.netboot.programs import PROGRAMS, NetLoader, check_payload
 from stagewright.netboot.signatures import ImageSigning, check_certificate, sign_file
-from stagewright.netboot.writer import SCRIPT, SINGLE, UNIFIED, NetSet, NetSetParts, write_set
 from stagewright.project.fields import ByValue, FilesRef, Matching, StageRef
 from stagewright.project.model import Project
 from stagewright.project.source import KeyPath
-from stagewright.release.manifest import write_manifest
 from stagewright.root.budget import Size
 from stagewright.root.sourced import titled_os_release
 from stagewright.store.content import KnownDigest
 from stagewright.units import parse_size
+
+if TYPE_CHECKING:
+    from stagewright.netboot.writer import NetSet, NetSetParts
 
 Url = Annotated[str, Matching(r"https?://[^\s/]+(/[^\s]*)?", "a URL such as http://server/folder")]
 
@@ -210,6 +206,11 @@ class PxeBoot(ArtifactKind, SquashfsSettings, LiveSettings, kind="pxeboot"):
 
     def build(self, work: Work[NetSetContext]) -> Built:
         """Link the parts, write the generated files, and write the digests of all files."""
+        from stagewright.media.initramfs_contents import InitramfsContents
+        from stagewright.media.layout import unsupported
+        from stagewright.netboot.writer import SCRIPT, NetSetParts, write_set
+        from stagewright.release.manifest import write_manifest
+
         work.phase("assemble")
         folder = work.artifact("boot")
         payload = Payload.read(folder).with_first(self.kernel)
@@ -257,6 +258,8 @@ class PxeBoot(ArtifactKind, SquashfsSettings, LiveSettings, kind="pxeboot"):
 
     def _net_set(self, kernel: BootKernel, title: str, verity: str = "", size: int = 0) -> NetSet:
         """Return the definition of the set. ``size`` is that of the image in bytes, for one that is not verified."""
+        from stagewright.netboot.writer import NetSet
+
         if lacking := [module for module in self._modules() if module not in kernel.network]:
             raise _cannot_fetch(self.boot, lacking)
         if self.sign and not verity:
@@ -280,6 +283,11 @@ class PxeBoot(ArtifactKind, SquashfsSettings, LiveSettings, kind="pxeboot"):
 
     def _unify(self, parts: NetSetParts, net_set: NetSet, payload: Payload, work: Work[NetSetContext]) -> NetSetParts:
         """Make the unified kernel images of the settings, and return the parts with them."""
+        from stagewright.media.efi import EfiArch
+        from stagewright.media.uki import UkiParts, make_uki
+        from stagewright.netboot.combined import write_combined
+        from stagewright.netboot.writer import SINGLE, UNIFIED
+
         work.phase("unified kernel images")
         kernel, folder, efi = payload.kernels[0], work.new_folder("unified"), EfiArch.of(Arch(payload.arch))
         stub = work.artifact("boot") / LOADERS / Loader.UKI / efi.stub

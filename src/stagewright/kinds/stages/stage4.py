@@ -82,9 +82,9 @@ class Stage4(PackageStage, Finish, Local, BinrepoSettings, kind="stage4"):
         return self
 
     @property
-    def uses_portage(self) -> bool:
-        """True if a setting needs Portage: packages, kernel, profile, unmerge or depclean."""
-        return bool(self.packages or self.unmerge or self.kernel or self.profile or self.depclean)
+    def changes_packages(self) -> bool:
+        """True if a setting needs emerge(1): packages, kernel, unmerge or depclean."""
+        return bool(self.packages or self.unmerge or self.kernel or self.depclean)
 
     def sources_to_fetch(self, portage: Portage) -> Iterator[FetchRequest]:
         """Yield the kernel and the packages, for ``stagewright fetch``. :meth:`build` does not call this."""

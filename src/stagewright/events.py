@@ -154,13 +154,17 @@ class NodeNotice(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class NodeFinished(Event):
-    """A node ended. ``error`` is :meth:`StagewrightError.to_dict` if the node failed."""
+    """A node ended. ``error`` is :meth:`StagewrightError.to_dict` if the node failed.
+
+    ``machine_root`` is the folder in which a machine of a farm keeps the root of a failed build; empty if none does.
+    """
 
     node: str
     status: Status
     seconds: float = 0.0
     size: int = 0
     error: dict[str, Any] | None = None
+    machine_root: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "status", Status(self.status))  # JSON has a plain string

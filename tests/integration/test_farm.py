@@ -132,7 +132,35 @@ def test_a_failure_names_its_machine_and_the_root_that_is_kept_there(tmp_path: P
         assert f"its root {root}" in hint and root.is_dir()
         said = build.errors
         assert "stagewright shell" not in said and "stagewright log one" in said, said
+        looked(site, project)
         assert not list((site.remote / "leases").iterdir())
+
+
+def looked(site: Farm, project: Path) -> None:
+    """After a failure on the machine m1, ``shell`` and ``log`` say how to look there, and ``shell`` looks there."""
+    here = site.command("user", "-C", str(project))
+    refused = subprocess.run([*here, "shell", "one"], capture_output=True, text=True, check=False)
+    assert refused.returncode == 2
+    assert "its last build failed on m1, a machine of a farm" in refused.stderr
+    words = f"stagewright --store {site.store('m1')} shell --on-worker one"
+    assert f"on m1: {words}" in refused.stderr
+    log = subprocess.run([*here, "log"], capture_output=True, text=True, check=True)
+    assert "the last failure is one" in log.stderr and words in log.stderr and "wrong" in log.stdout
+    there = site.command("m1", "shell", "--on-worker", "one", "busybox", "ls", "/etc/motd")
+    assert subprocess.check_output(there, text=True).strip() == "/etc/motd"
+
+
+def test_two_nodes_with_one_key_are_built_once(tmp_path: Path) -> None:
+    project = make_project(tmp_path / "project")
+    with (project / "stagewright.toml").open("a") as file:
+        same = '[stages.same]\nkind = "stage4"\nroot = "small"\nroot_overlay = ["overlay"]\nscript = "script"\n'
+        file.write(same + '[stages.same-tar]\nkind = "tarball"\nroot = "same"\n')
+    with farm(tmp_path, "m1") as site:
+        code, ends = site.build(project, "one-tar", "same-tar").end()
+        assert code == 0
+        assert {ends[name]["status"] for name in ("one-tar", "same-tar")} == {"built"}
+        assert sorted(ends[name]["status"] for name in ("one", "same")) == ["built", "cached"]
+        assert site.logs_of("one", "m1") + site.logs_of("same", "m1") == 1
 
 
 def test_a_lost_scheduler_loses_no_result(tmp_path: Path) -> None:

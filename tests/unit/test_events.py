@@ -31,6 +31,7 @@ VALUES: dict[str, Any] = {
         "changed": {"a": ["code"]},
         "format": 1,
         "machine": "builder-1",
+        "machine_root": "/store/failed/farm/a",
     },
     **{"phase": "fetch", "done": 1, "total": 2, "name": "a/b-1", "text": 'say "é"', "seconds": 1.5, "size": 3},
     **{"client": "::1", "method": "GET", "path": "/a b", "start": 7, "complete": False, "program": "dnsmasq"},

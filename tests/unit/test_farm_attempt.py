@@ -68,6 +68,11 @@ def outcome(folder: Path, *replies: BuildReply) -> tuple[NodeFinished, list[str]
         return attempt.outcome(), notices, farm
 
 
+def test_the_reply_of_a_task_that_another_node_has_shared_ends_this_node(tmp_path: Path) -> None:
+    finished, _, _ = outcome(tmp_path, BuildReply(NodeFinished(node="twin", status=Status.CACHED)))
+    assert (finished.node, finished.status) == ("n", Status.CACHED)
+
+
 @pytest.mark.parametrize("reason", [Reason.DISK_FULL, Reason.STORE_FAILED, Reason.MISSING_TOOL, Reason.HOST_FEATURE])
 def test_a_node_that_fails_because_of_its_machine_is_built_by_another_one(tmp_path: Path, reason: Reason) -> None:
     finished, notices, farm = outcome(tmp_path, failed(reason), BUILT)

@@ -567,6 +567,36 @@ def test_a_blob_that_another_result_shares_stays(here: Store, there: Store, fold
     assert pull(folder, there, Yields.ARTIFACT, keys[1])
 
 
+@pytest.mark.parametrize("place", ["folder", "sftp", "webdav", "s3"], indirect=True)
+def test_uploads_that_were_given_up_are_removed_after_a_time(
+    here: Store, there: Store, place: RemoteStore, tmp_path: Path
+) -> None:
+    key = pushed(here, place)
+    give_up(place, tmp_path / "srv" / "a store")
+    (upload,) = place.unfinished()
+    is_old = upload.time < time.time() - keep.GRACE  # with moto, every upload in parts has begun in 2010
+    assert keep.collect(place, dry_run=True).uploads == is_old  # a new one may run
+    assert keep.collect(place, grace=-9, dry_run=True).uploads == 1
+    assert keep.collect(place, grace=-9).uploads == 1
+    assert place.unfinished() == []
+    assert pull(place, there, Yields.ARTIFACT, key)
+
+
+def give_up(remote: RemoteStore, folder: Path) -> None:
+    """Begin to upload a blob, and leave it."""
+    if not isinstance(remote.place, FsspecPlace):
+        (folder / "blobs/ab").mkdir(exist_ok=True)
+        (folder / "blobs/ab/.abcd.0123").write_bytes(b"a part")
+        return
+    system, path = remote.place.system, f"{remote.place.prefix}/blobs/ab"
+    if hasattr(system, "call_s3"):
+        bucket, _, name = path.partition("/")
+        system.call_s3("create_multipart_upload", Bucket=bucket, Key=f"{name}/abcd")
+    else:
+        system.makedirs(path, exist_ok=True)
+        system.pipe_file(f"{path}/.abcd.0123", b"a part")
+
+
 def test_files_of_caches_are_shared_and_a_false_path_is_refused(here: Store, there: Store, folder: RemoteStore) -> None:
     (here.cache("distfiles") / "foo-1.tar.xz").write_bytes(b"source")
     (here.cache("distfiles") / "bar.part").write_bytes(b"unfinished")

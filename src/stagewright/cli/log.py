@@ -63,6 +63,9 @@ def command(ctx: click.Context, *, target: str | None, follow: bool, listing: bo
     printed = _print(logs[-1], follow=follow)
     if not _print_of_test(session, name) and not printed:
         note(f"{name}: the commands of the build printed nothing ({logs[-1]})")
+    for node, failure in session.failures_elsewhere(name).items():
+        note(f"{node}: built on {failure.machine}, a machine of a farm")
+        note(f"its root: {failure.look(node)}")
 
 
 def _data(log: Path) -> dict[str, object]:

@@ -50,9 +50,9 @@ def _row(session: Session, plan: Plan, entry: Entry, names: int, kinds: int) -> 
 
 def _state(session: Session, plan: Plan, entry: Entry) -> tuple[str, Style, str]:
     """Return the state of an entry in a word, its style, and a command for it."""
-    if session.failed(entry):
-        return "failed", Style.RED, f"stagewright log {entry.name}"
     steps = [plan.steps[node] for node in plan.graph.targets[entry.name] if node in plan.steps]
+    if session.failed(entry) or any(step.failure and step.failure.message for step in steps):
+        return "failed", Style.RED, f"stagewright log {entry.name}"
     if not steps:
         return "unused", Style.DIM, ""
     state = State.BUILD if any(step.state is State.BUILD for step in steps) else steps[-1].state

@@ -6,17 +6,22 @@ from collections.abc import Sequence
 
 from stagewright.engine.doctor import require_programs
 from stagewright.engine.job import FILE_NAME, Job
+from stagewright.engine.last_failures import LastFailure
 from stagewright.engine.plan import Plan, State, Step
 from stagewright.engine.worker import shell_command
 from stagewright.engine.workspace import Workspace
-from stagewright.errors import Reason, StagewrightError
-from stagewright.events import NodeNotice
+from stagewright.errors import NEXT_HINT, Reason, StagewrightError
+from stagewright.events import Listener, NodeNotice
 from stagewright.graph.node import Yields
 from stagewright.ids import mark
 from stagewright.kinds.common.base import Stage
 from stagewright.kinds.common.work import Grant
+from stagewright.store.store import Store
 from stagewright.terminal import run_on_new_terminal
 from stagewright.trees import remove_tree
+
+FARM = "farm"
+"""The name of the records that a worker of a farm keeps, for nodes of all projects."""
 
 
 def enter(workspace: Workspace, plan: Plan, words: Sequence[str], *, before: bool = False) -> int:
@@ -30,8 +35,10 @@ def enter(workspace: Workspace, plan: Plan, words: Sequence[str], *, before: boo
     kept = store.failed(workspace.project.records, node_id) / FILE_NAME
     require_programs()
     if not before and kept.exists():
-        return _enter_kept(workspace, node_id, words)
+        return _enter_kept(store, workspace.project.records, node_id, words, workspace.emit)
     made = not before and store.has(step.node.yields, step.key.digest)
+    if not before and not made and step.failure and step.failure.machine:
+        raise _is_elsewhere(step.failure, node_id)
     if made and step.node.yields is Yields.LAYER:
         text = "this is what was built; changes to it are discarded"
         return _enter_fresh(workspace, plan, words, text, result=True)
@@ -39,6 +46,26 @@ def enter(workspace: Workspace, plan: Plan, words: Sequence[str], *, before: boo
     _check_inputs(workspace, plan, step)
     text = "this is the root that its build starts from; changes to it are discarded"
     return _enter_fresh(workspace, plan, words, text if before else f"not built yet: {text}", result=False)
+
+
+def _is_elsewhere(failure: LastFailure, node: str) -> StagewrightError:
+    """Return the error for a root that only a machine of a farm has."""
+    what = f"{node}: its last build failed on {failure.machine}, a machine of a farm, so its root is not here"
+    before = f"stagewright shell --before {node.rpartition(':')[2]} enters the root that its build starts from"
+    return StagewrightError(Reason.NOT_BUILT, what, hint=NEXT_HINT.join([failure.look(node), before]))
+
+
+def enter_on_worker(store: Store, node: str, words: Sequence[str], emit: Listener) -> int:
+    """Run a shell, or a command, in the root that a failed build for a farm left in the store of this machine.
+
+    Raises: NOT_BUILT if there is none.
+    """
+    if not (store.failed(FARM, node) / FILE_NAME).exists():
+        found = sorted(Job.read(path.parent).node.id for path in store.failed(FARM, node).parent.glob(f"*/{FILE_NAME}"))
+        what = f"{node}: the store {store.path} keeps no root of a failed build for a farm"
+        raise StagewrightError(Reason.NOT_BUILT, what, hint=f"it has {', '.join(found)}" if found else "")
+    require_programs()
+    return _enter_kept(store, FARM, node, words, emit)
 
 
 def _check_has_root(plan: Plan, step: Step, *, made: bool) -> None:
@@ -84,19 +111,18 @@ def _enter_fresh(workspace: Workspace, plan: Plan, words: Sequence[str], text: s
         return run_on_new_terminal(shell_command(folder, *words, result=result))
 
 
-def _enter_kept(workspace: Workspace, node: str, words: Sequence[str]) -> int:
+def _enter_kept(store: Store, project: str, node: str, words: Sequence[str], emit: Listener) -> int:
     """Run in the kept root of a failed build, and hold its lock, so that no build removes it meanwhile."""
-    project, store = workspace.project.records, workspace.store
     check_ids(node, Job.read(store.failed(project, node)))
     with store.lock_failed(project, node) as free:
         if not free:
             what = f"{node}: another shell is open in the root of the failed build"
             raise StagewrightError(Reason.STORE_BUSY, what, hint="leave that shell first")
-        workspace.emit(NodeNotice(node=node, text="this is the root as the failed build left it"))
+        emit(NodeNotice(node=node, text="this is the root as the failed build left it"))
         builds = store.former(project, node)
         code = run_on_new_terminal(shell_command(store.failed(project, node), *words))
         if store.former(project, node) != builds:
-            workspace.emit(NodeNotice(node=node, text="removed the root of the failed build: a later build succeeded"))
+            emit(NodeNotice(node=node, text="removed the root of the failed build: a later build succeeded"))
             remove_tree(store.failed(project, node))
         return code
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,16 +21,32 @@ class LastFailure:
     """The last build of a node, which did not make its result.
 
     ``time`` is in seconds since the epoch. ``log`` is the file with the output of its commands. ``message`` is empty
-    if the build was interrupted or killed.
+    if the build was interrupted or killed. ``machine`` is the machine of a farm that built it, and ``machine_root`` the
+    folder in which that machine keeps its root; both are empty for a build on this machine.
     """
 
     time: float
     log: Path
     message: str = ""
+    machine: str = ""
+    machine_root: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the failure as JSON-able data."""
-        return {"time": self.time, "log": str(self.log), "message": self.message or None}
+        return {
+            "time": self.time,
+            "log": str(self.log),
+            "message": self.message or None,
+            "machine": self.machine or None,
+            "machine_root": self.machine_root or None,
+        }
+
+    def look(self, node: str) -> str:
+        """Return how to enter the root of a build on another machine (``machine``), or that it keeps none."""
+        if not self.machine_root:
+            return f"{self.machine} keeps no root of it"
+        store = shlex.quote(str(Path(self.machine_root).parents[2]))
+        return f"on {self.machine}: stagewright --store {store} shell --on-worker {node}"
 
 
 def last_failures(store: Store, records: str, nodes: Iterable[str]) -> dict[str, LastFailure]:
@@ -59,7 +76,7 @@ def _failure(store: Store, log: Path, node: str, runs: dict[str, RecordedRun | N
         return None
     if last.status is None and run.is_running:
         return None
-    return LastFailure(last.finished or run.last_moment, log, _message(last))
+    return LastFailure(last.finished or run.last_moment, log, _message(last), last.machine, last.machine_root)
 
 
 def _run(file: Path) -> RecordedRun | None:

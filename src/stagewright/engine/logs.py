@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 
+from stagewright.engine.last_failures import LastFailure, last_failures
 from stagewright.engine.workspace import Workspace
 
 
@@ -25,13 +27,20 @@ def has_failed(workspace: Workspace, node: str) -> bool:
 def last_failure(workspace: Workspace) -> str | None:
     """Return the id of the node whose build failed last, and that was not built since; None if there is none.
 
-    These are the nodes whose failed root the store keeps.
+    These are the nodes whose failed root the store keeps, and those that failed on a machine of a farm.
     """
-    found: dict[str, float] = {}
+    failures = last_failures(workspace.store, workspace.project.records, workspace.graph.nodes)
+    found = {node: one.time for node, one in failures.items() if one.message}
     for node in workspace.graph.nodes:
         with contextlib.suppress(OSError):  # the folder of another user's store is closed
             found[node] = workspace.store.failed(workspace.project.records, node).stat().st_mtime
     return max(found, key=lambda node: found[node], default=None)
+
+
+def failures_elsewhere(workspace: Workspace, nodes: Sequence[str]) -> dict[str, LastFailure]:
+    """Return the last failures of some nodes on machines of a farm, if they were not built since."""
+    found = last_failures(workspace.store, workspace.project.records, nodes)
+    return {node: one for node, one in found.items() if one.machine}
 
 
 def last_built(workspace: Workspace) -> str | None:

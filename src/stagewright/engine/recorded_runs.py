@@ -31,7 +31,8 @@ class NodeRun:
 
     ``status`` is None while the node is built or waits. ``error`` is :meth:`StagewrightError.to_dict`. ``log`` is the
     file with the output of its commands. ``step`` is the newest progress: done, total and name. ``machine`` is the
-    machine of a farm that builds or built it; empty for the machine of the run.
+    machine of a farm that builds or built it; empty for the machine of the run. ``machine_root`` is the folder in which
+    that machine keeps the root of the failed build.
     """
 
     node: str
@@ -48,6 +49,7 @@ class NodeRun:
     error: dict[str, Any] | None = None
     waits: bool = False
     machine: str = ""
+    machine_root: str = ""
 
     @property
     def seconds(self) -> float:
@@ -169,7 +171,7 @@ def _add(run: RecordedRun, event: Event) -> None:
             node.notices.append(event.text)
         case NodeFinished():
             node.status, node.finished, node.size, node.error = event.status, event.time, event.size, event.error
-            node.waits = False
+            node.waits, node.machine_root = False, event.machine_root
 
 
 def _is_locked(descriptor: int) -> bool:

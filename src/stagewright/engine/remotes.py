@@ -46,20 +46,25 @@ class Remotes:
         """Bring a result into the store, and the layers below a layer. Return False if no remote has all of it."""
         if store.has(yields, key) and yields is Yields.ARTIFACT:
             return True
-        keys = self._stack(store, yields, key, node)
-        return keys is not None and all(self._pull_one(store, yields, one, node) for one in reversed(keys))
+        return any(
+            all(self._pull_one(store, yields, one, node) for one in reversed(keys))
+            for keys in self._stacks(store, yields, key, node)
+        )
 
-    def _stack(self, store: Store, yields: Yields, key: str, node: str) -> Sequence[str] | None:
-        """Return the keys of the layers of a root, topmost first; None if no remote has the root."""
+    def _stacks(self, store: Store, yields: Yields, key: str, node: str) -> Iterator[Sequence[str]]:
+        """Yield the keys of the layers of a root, topmost first: those of each remote that says something else."""
         if yields is Yields.ARTIFACT:
-            return [key]
-        if store.has(yields, key):
-            return store.meta(yields, key).stack
-        for remote in self._asked():
-            with self._reported(remote, node):
-                if statement := remote.statement(yields, key):
-                    return statement.stack
-        return None
+            yield [key]
+        elif store.has(yields, key):
+            yield store.meta(yields, key).stack
+        else:
+            said: set[tuple[str, ...]] = set()
+            for remote in self._asked():
+                with self._reported(remote, node):
+                    statement = remote.statement(yields, key)
+                    if statement and statement.stack not in said:
+                        said.add(statement.stack)
+                        yield statement.stack
 
     def _pull_one(self, store: Store, yields: Yields, key: str, node: str) -> bool:
         if store.has(yields, key):

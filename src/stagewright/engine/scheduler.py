@@ -208,7 +208,7 @@ class Scheduler:
                     self._emit(NodeWaiting(node=node.id))
                 return False
             self._waiting.discard(node.id)
-            if self.store.has(node.yields, key.digest):  # another run built it meanwhile
+            if self._executor.meta(self.plan.steps[node.id]):  # another run, or a node with the same key, built it
                 self._finish(self._judged(NodeFinished(node=node.id, status=Status.CACHED)))
                 return True
             if self._adopt(node):

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 from stagewright.engine import pins
 from stagewright.engine.build_options import BuildOptions
 from stagewright.engine.clock import clock_warnings
-from stagewright.engine.logs import has_failed, last_built, last_failure, logs_of
+from stagewright.engine.last_failures import LastFailure
+from stagewright.engine.logs import failures_elsewhere, has_failed, last_built, last_failure, logs_of
 from stagewright.engine.pins import PinChange, PinTarget
 from stagewright.engine.plan import (
     Plan,
@@ -161,13 +162,19 @@ class Session:
 
     def logs(self, target: str) -> list[Path]:
         """Return the logs of the builds of a target or node, newest last. Raises ``NOT_BUILT`` if there is none."""
-        name = target if target in self.graph.nodes else one_target(self._workspace, target)
-        nodes = [name] if name in self.graph.nodes else self.graph.targets[name]
-        logs = [path for node in nodes for path in logs_of(self._workspace, node)]
+        logs = [path for node in self._nodes_of(target) for path in logs_of(self._workspace, node)]
         if not logs:
-            hint = self.project.hint("build", name.rpartition(":")[2])
+            hint = self.project.hint("build", target.rpartition(":")[2])
             raise StagewrightError(Reason.NOT_BUILT, f"{target}: never built", hint=hint)
         return logs
+
+    def failures_elsewhere(self, target: str) -> dict[str, LastFailure]:
+        """Return the nodes of a target whose last build failed on a machine of a farm."""
+        return failures_elsewhere(self._workspace, self._nodes_of(target))
+
+    def _nodes_of(self, target: str) -> Sequence[str]:
+        name = target if target in self.graph.nodes else one_target(self._workspace, target)
+        return [name] if name in self.graph.nodes else self.graph.targets[name]
 
     def failed(self, entry: Entry) -> bool:
         """Return True if the last build of an entry failed."""

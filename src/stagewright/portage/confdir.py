@@ -156,14 +156,18 @@ def _defaults(parallel: ParallelJobs) -> dict[str, str]:
     }
 
 
-def write_build_variables(folder: Path, more: Mapping[str, str], *, sandbox: bool, tokens: bool = False) -> None:
+def write_build_variables(
+    folder: Path, more: Mapping[str, str], *, sandbox: bool, knows_tokens: bool = False, tokens: bool = False
+) -> None:
     """Write the file of make.conf with the variables that the build needs, :data:`FIXED` and ``more``.
 
-    ``sandbox`` is True if the root has sys-apps/sandbox, ``tokens`` if each package is to take a token.
+    ``sandbox`` is True if the root has sys-apps/sandbox, ``knows_tokens`` if its Portage can take a token for each
+    package, and ``tokens`` if there are any. Portage records FEATURES, so these do not depend on ``tokens``.
     """
     features = " ".join(["${FEATURES}", *(() if sandbox else NO_SANDBOX), *FEATURES])
     if tokens:
         more = {**more, "MAKEFLAGS": FLAG}  # not in the environment: emerge would run one package without a token
+    if knows_tokens:
         features += f" {job_tokens.FEATURE}"
     text = make_conf({**FIXED, "FEATURES": features, **more})
     (folder / "make.conf" / BUILD).write_text(text, encoding="utf-8")

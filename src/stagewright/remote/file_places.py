@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from stagewright.fetch.web import without_password
 from stagewright.publish.attempts import translated
 from stagewright.publish.objects import open_service
-from stagewright.remote.place import CHUNK, HIDDEN, Blob, Found, blob_path, missing
+from stagewright.remote.place import CHUNK, FOLDERS, HIDDEN, Blob, Found, Unfinished, blob_path, missing
 from stagewright.trees import files_below
 
 EXTRA = "remotes"
@@ -68,6 +70,16 @@ class FolderPlace:
             if not name.rpartition("/")[2].startswith(HIDDEN):
                 info = (self.folder / folder / name).stat()
                 found[name] = Found(info.st_size, info.st_mtime)
+        return found
+
+    def unfinished(self) -> Sequence[Unfinished]:
+        """Return the files with hidden names."""
+        found = []
+        for name in (f"{folder}/{name}" for folder in FOLDERS for name in files_below(self.folder / folder)):
+            if name.rpartition("/")[2].startswith(HIDDEN):
+                with contextlib.suppress(FileNotFoundError):
+                    info = (self.folder / name).stat()
+                    found.append(Unfinished(name, info.st_size, info.st_mtime, partial(self.remove, name)))
         return found
 
     def remove(self, path: str) -> None:
@@ -187,6 +199,32 @@ class FsspecPlace:
                 for path, info in found.items()
                 if not path.rpartition("/")[2].startswith(HIDDEN)
             }
+
+    def unfinished(self) -> Sequence[Unfinished]:
+        """Return the objects with hidden names, and the uploads in parts of S3 that were not completed."""
+        with translated(self.name):
+            self.system.invalidate_cache()
+            return [*self._hidden(), *self._parts()]
+
+    def _hidden(self) -> Iterator[Unfinished]:
+        base = self.prefix.rstrip("/")
+        for folder in FOLDERS:
+            with contextlib.suppress(FileNotFoundError):
+                for path, info in self.system.find(f"{base}/{folder}", detail=True).items():
+                    if path.rpartition("/")[2].startswith(HIDDEN):
+                        name, size = path.removeprefix(f"{base}/"), int(info.get("size") or 0)
+                        yield Unfinished(name, size, _time_of(info), partial(self.remove, name))
+
+    def _parts(self) -> Iterator[Unfinished]:
+        """Yield the uploads in parts below the prefix. They take room, and no listing of objects has them."""
+        if not hasattr(self.system, "list_multipart_uploads"):
+            return
+        bucket, _, prefix = self.prefix.partition("/")
+        for one in self.system.list_multipart_uploads(bucket):
+            key, upload = str(one["Key"]), str(one["UploadId"])
+            if key.startswith(f"{prefix}/" if prefix else ""):
+                end = partial(self.system.call_s3, "abort_multipart_upload", Bucket=bucket, Key=key, UploadId=upload)
+                yield Unfinished(key.removeprefix(f"{prefix}/"), 0, one["Initiated"].timestamp(), end)
 
     def remove(self, path: str) -> None:
         """Remove an object."""

@@ -1,7 +1,8 @@
 """The content of a remote: results with size and last use, pins, and removal of what was not used for the longest.
 
 A collection removes statements first, then the blobs that no statement names. It spares what running programs use
-(leases), pinned results, and blobs newer than :data:`GRACE`: a push may have sent them before its statement. Results
+(leases), pinned results, and blobs newer than :data:`GRACE`: a push may have sent them before its statement. An upload
+to which nothing was added for so long was given up, and is removed as well. Results
 share blobs, so the size that removal frees is known only at the end; results are removed until the rest fits.
 """
 
@@ -11,7 +12,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.events import NodeProgress
@@ -21,7 +22,7 @@ from stagewright.remote.remote import RemoteStore
 from stagewright.remote.statement import Statement
 
 GRACE = 24 * 3600.0
-"""Seconds for which a blob without a statement is kept."""
+"""Seconds for which a blob without a statement is kept, and an upload to which nothing is added."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +52,15 @@ class Inventory:
 
 @dataclass(frozen=True)
 class Collected:
-    """The outcome of a collection: removed results, and bytes; and the size of what is left."""
+    """The outcome of a collection: removed results, and bytes; and the size of what is left.
+
+    ``uploads`` is the number of uploads that were given up.
+    """
 
     removed: tuple[Kept, ...]
     freed: int
     left: int
-    failures: tuple[StagewrightError, ...] = field(default=())
+    uploads: int = 0
 
 
 def inventory(remote: RemoteStore) -> Inventory:
@@ -116,12 +120,14 @@ def collect(
     *,
     size: int | None = None,
     days: float | None = None,
+    grace: float = GRACE,
     dry_run: bool = False,
     report: Callable[[str], None] = lambda _: None,
 ) -> Collected:
     """Remove results that were not used for so many days; then the least recently used until ``size`` bytes are left.
 
-    Raises: USAGE if the remote is read-only.
+    ``grace`` are the seconds for which blobs without a statement, and uploads, are kept. Raises: USAGE if the remote is
+    read-only.
     """
     if not remote.writable:
         raise StagewrightError(Reason.USAGE, f"remote {remote.name}: read-only ({remote.place.name})")
@@ -134,12 +140,18 @@ def collect(
         for error in found.damaged:
             report(f"skipped: {error.message}")
     garbage = {digest: count for digest, count in found.blobs.items() if digest not in needed}
+    given_up = [one for one in remote.unfinished() if one.time and time.time() - one.time > grace]
+    room = sum(one.size for one in given_up)
     if dry_run:
-        return Collected(tuple(going), sum(garbage.values()), found.size - sum(garbage.values()))
+        freed = sum(garbage.values())
+        return Collected(tuple(going), freed + room, found.size - freed, len(given_up))
+    for upload in given_up:
+        remote.attempts("remove", upload.remove)
     for one in going:
         _remove_statement(remote, one)
-    freed = _remove_blobs(remote, garbage, going, keep_all=bool(found.damaged))
-    return Collected(tuple(going), freed, found.size - freed)
+    # while a statement cannot be read, its blobs are unknown
+    freed = 0 if found.damaged else _remove_blobs(remote, garbage, going, grace)
+    return Collected(tuple(going), freed + room, found.size - freed, len(given_up))
 
 
 def _going(found: Inventory, size: int | None, days: float | None) -> list[Kept]:
@@ -181,13 +193,12 @@ def _remove_statement(remote: RemoteStore, one: Kept) -> None:
     remote.remove(f"used/{one.statement.yields.folder}/{one.statement.key}")
 
 
-def _remove_blobs(remote: RemoteStore, garbage: Mapping[str, int], going: list[Kept], *, keep_all: bool) -> int:
-    """Remove blobs that nothing names, and return their size.
+def _remove_blobs(remote: RemoteStore, garbage: Mapping[str, int], going: list[Kept], grace: float) -> int:
+    """Remove blobs that nothing names, and return their size. All statements can be read.
 
-    A run that has leased one of the removed results meanwhile finds that it is gone, and makes it. While a statement
-    cannot be read, its blobs are unknown, so none is removed.
+    A run that has leased one of the removed results meanwhile finds that it is gone, and makes it.
     """
-    if not remote.place.lists or keep_all:
+    if not remote.place.lists:
         return 0
     mine = {blob.digest for one in going for blob in one.statement.blobs}
     known = remote.listed("blobs")
@@ -197,7 +208,7 @@ def _remove_blobs(remote: RemoteStore, garbage: Mapping[str, int], going: list[K
         digest = path.rpartition("/")[2]
         if digest not in garbage or digest in now:
             continue
-        if digest in mine or time.time() - info.time > GRACE:
+        if digest in mine or time.time() - info.time > grace:
             remote.remove(f"blobs/{path}")
             freed += info.size
     return freed

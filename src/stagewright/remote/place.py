@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -33,6 +33,9 @@ CHUNK = 1 << 20
 
 HIDDEN = "."
 """First character of the names of unfinished uploads."""
+
+FOLDERS = ("blobs", "results", "latest", "caches", "used", "pins", "leases")
+"""The folders of a place."""
 
 SLOWEST = 1024
 """Bytes each second below which a transfer counts as stalled, after :data:`PATIENCE` seconds."""
@@ -54,6 +57,19 @@ class Found:
 
     size: int
     time: float = 0.0
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """An upload that is not complete: it runs, or was given up.
+
+    ``size`` is in bytes, ``time`` that of the last write (seconds since 1970; 0: unknown). ``remove`` ends it.
+    """
+
+    path: str
+    size: int
+    time: float
+    remove: Callable[[], None]
 
 
 class Place(Protocol):
@@ -92,6 +108,9 @@ class Place(Protocol):
 
     def listed(self, folder: str) -> Mapping[str, Found]:
         """Return all documents or blobs below a folder, by the rest of their path."""
+
+    def unfinished(self) -> Sequence[Unfinished]:
+        """Return the uploads that are not complete. A service that ends them itself has none."""
 
     def remove(self, path: str) -> None:
         """Remove a blob or document, if it exists."""

@@ -23,6 +23,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,9 @@ from stagewright.publish.target import missing_package
 from stagewright.remote.file_places import EXTRA
 from stagewright.remote.helper import restoring
 from stagewright.remote.place import Blob, blob_path, read_blob, read_exactly
-from stagewright.remote.remote import RemoteStore
+from stagewright.remote.remote import ALTERED, RemoteStore
 from stagewright.remote.shared_chunks import LIST_LIMIT, unpacked
-from stagewright.remote.statement import Index, Statement
+from stagewright.remote.statement import Index, IndexRow, Statement
 from stagewright.store.content import FILE_NAME as CONTENT
 from stagewright.store.meta import Meta
 from stagewright.store.store import Store
@@ -54,14 +55,6 @@ _OPENED = 4
 _RATIO = 100
 _ROOM = 64 << 20
 _OLD = 86400.0
-_ALTERED = (
-    Reason.DIGEST_MISMATCH,
-    Reason.WRONG_LENGTH,
-    Reason.UNSAFE_ARCHIVE,
-    Reason.BAD_LISTING,
-    Reason.BAD_ARCHIVE,
-    Reason.FETCH_CUT,
-)
 
 
 @dataclass(frozen=True)
@@ -109,6 +102,27 @@ class _Extent:
         return f"{self.pack.digest}.{self.start}-{self.length}"
 
 
+def decompressor() -> Any:
+    """Return a function that decompresses one frame to bytes of a known size. Raises: BAD_ARCHIVE if it cannot."""
+    try:
+        import zstandard  # noqa: PLC0415  optional
+    except ImportError as error:
+        raise missing_package("zstandard", EXTRA) from error
+    context = zstandard.ZstdDecompressor()
+
+    def decompress(frame: bytes, size: int) -> bytes:
+        try:
+            known = zstandard.frame_content_size(frame)
+            data: bytes = context.decompress(frame, max_output_size=size) if known == size else b""
+        except zstandard.ZstdError as error:
+            raise StagewrightError(Reason.BAD_ARCHIVE, f"damaged ({error})") from error
+        if len(data) != size:
+            raise StagewrightError(Reason.BAD_ARCHIVE, "damaged (a chunk of another size)")
+        return data
+
+    return decompress
+
+
 @dataclass
 class _Pull:
     remote: RemoteStore
@@ -118,6 +132,7 @@ class _Pull:
     received: int = 0
     done: int = 0
     _files: list[Path] = field(default_factory=list)
+    _decompress: Any = field(default_factory=decompressor)
 
     def run(self) -> Pulled:
         """Fetch everything, make the tree, and move it into the store."""
@@ -140,7 +155,7 @@ class _Pull:
                 for data in self._contents(index, parts):
                     process.stdin.write(data)
         except StagewrightError as error:
-            if error.reason in _ALTERED:
+            if error.reason in ALTERED:
                 self._forget()
                 raise self._with_key(error) from error
             raise
@@ -164,7 +179,8 @@ class _Pull:
     def _part(self, name: str) -> bytes:
         blob = self.statement.parts[name]
         limit = META_LIMIT if name == "meta" else LIST_LIMIT
-        data = self.remote.attempts("pull", lambda: read_blob(self.remote.place, blob, limit))
+        read = partial(self.remote.attempts, "pull", lambda: read_blob(self.remote.place, blob, limit))
+        data = self.remote.again(read)
         self.received += len(data)
         return data
 
@@ -198,7 +214,6 @@ class _Pull:
         """Yield the contents of all chunks in their order, while further ones are fetched."""
         extents = extents_of(index)
         order = list(dict.fromkeys(extents))
-        decompress = decompressor()
         with ThreadPoolExecutor(self.remote.connections) as pool:
             waiting: dict[_Extent, Future[Path]] = {}
             ahead = iter(order)
@@ -212,12 +227,28 @@ class _Pull:
                         if len(opened) >= _OPENED:
                             del opened[next(iter(opened))]
                         opened[extent] = path.read_bytes()
-                    start = row.start - extent.start
-                    yield decompress(opened[extent][start : start + row.length], row.size)
+                    yield self._chunk(row, extent, opened, parts)
                     self._progress(row.size)
             finally:
                 for one in waiting.values():
                     one.cancel()
+
+    def _chunk(self, row: IndexRow, extent: _Extent, opened: dict[_Extent, bytes], parts: Path) -> bytes:
+        """Return the content of a chunk. If its compressed bytes are damaged, their extent is fetched again."""
+        start = row.start - extent.start
+
+        def content() -> bytes:
+            if extent not in opened:
+                opened[extent] = self._fetch(extent, parts).read_bytes()
+            try:
+                data: bytes = self._decompress(opened[extent][start : start + row.length], row.size)
+            except StagewrightError:
+                del opened[extent]
+                (parts / extent.file).unlink(missing_ok=True)
+                raise
+            return data
+
+        return self.remote.again(content)
 
     def _progress(self, size: int) -> None:
         before, self.done = self.done, self.done + size
@@ -278,27 +309,6 @@ def _note(
     start = group[0][0]
     extent = _Extent(pack, start, end - start)
     found.update({(number, *one): extent for one in group})
-
-
-def decompressor() -> Any:
-    """Return a function that decompresses one frame to bytes of a known size. Raises: BAD_ARCHIVE if it cannot."""
-    try:
-        import zstandard  # noqa: PLC0415  optional
-    except ImportError as error:
-        raise missing_package("zstandard", EXTRA) from error
-    context = zstandard.ZstdDecompressor()
-
-    def decompress(frame: bytes, size: int) -> bytes:
-        try:
-            known = zstandard.frame_content_size(frame)
-            data: bytes = context.decompress(frame, max_output_size=size) if known == size else b""
-        except zstandard.ZstdError as error:
-            raise StagewrightError(Reason.BAD_ARCHIVE, f"damaged ({error})") from error
-        if len(data) != size:
-            raise StagewrightError(Reason.BAD_ARCHIVE, "damaged (a chunk of another size)")
-        return data
-
-    return decompress
 
 
 def _check_list(path: Path, digest: str) -> None:

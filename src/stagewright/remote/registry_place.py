@@ -18,7 +18,7 @@ from stagewright.errors import Reason, StagewrightError
 from stagewright.publish.oci_layout import MANIFEST
 from stagewright.publish.registry_api import RegistryApi
 from stagewright.publish.repository import Repository, json_object
-from stagewright.remote.place import CHUNK, SMALL, Blob, Found, missing
+from stagewright.remote.place import CHUNK, SMALL, Blob, Found, Unfinished, missing
 
 TYPE = "application/vnd.stagewright.store.v1"
 
@@ -177,6 +177,10 @@ class RegistryPlace:
                 return found
             last = names[-1]
         return found
+
+    def unfinished(self) -> Sequence[Unfinished]:
+        """Return nothing: a registry removes uploads that were given up, and lists none."""
+        return ()
 
     def remove(self, path: str) -> None:
         """Delete the manifest of a document. The registry removes its blobs."""

@@ -12,19 +12,19 @@ import json
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 from stagewright.errors import Reason, StagewrightError
-from stagewright.events import Listener
+from stagewright.events import Listener, NodeNotice
 from stagewright.graph.node import Yields
 from stagewright.project.remotes import Remote
 from stagewright.publish.attempts import Attempts, Retries
 from stagewright.remote.file_places import FolderPlace, FsspecPlace
-from stagewright.remote.place import Blob, Found, Place, read_document
+from stagewright.remote.place import Blob, Found, Place, Unfinished, read_document
 from stagewright.remote.registry_place import RegistryPlace
 from stagewright.remote.sftp_place import sftp_place
 from stagewright.remote.statement import Policy, Statement, result_path
@@ -38,6 +38,22 @@ can be reached."""
 
 USED_AFTER = 3600.0
 """Seconds after which a new use of a result is noted again."""
+
+ALTERED = frozenset(
+    {
+        Reason.DIGEST_MISMATCH,
+        Reason.WRONG_LENGTH,
+        Reason.WRONG_NAME,
+        Reason.UNSAFE_ARCHIVE,
+        Reason.BAD_LISTING,
+        Reason.BAD_ARCHIVE,
+        Reason.FETCH_CUT,
+    }
+)
+"""Reasons for data that is not what its name says: the remote has wrong data, or the transfer has altered it."""
+
+AGAIN = 2
+"""The number of times that altered data is fetched again."""
 
 RETRIES = Retries((1.0, 5.0, 15.0))
 
@@ -92,6 +108,20 @@ class RemoteStore:
             raise
         return self.policy.read(document, yields, key, f"{self.place.name}: {path}")
 
+    def again(self, action: Callable[[], T], reasons: Collection[Reason] = ALTERED) -> T:
+        """Return what an action returns. It is repeated with a notice if it fails for one of some reasons.
+
+        Without more, these are those of altered data. Raises the last failure.
+        """
+        for _ in range(AGAIN):
+            try:
+                return action()
+            except StagewrightError as error:
+                if error.reason not in reasons:
+                    raise
+                self.emit(NodeNotice(node=self.name, text=f"{error.message}; it is fetched again"))
+        return action()
+
     def has(self, yields: Yields, key: str) -> bool:
         """Return True if the remote has a result. Its signature is not looked at."""
         return self.exists(result_path(yields, key))
@@ -103,6 +133,10 @@ class RemoteStore:
     def listed(self, folder: str) -> Mapping[str, Found]:
         """Return the documents or blobs below a folder."""
         return self.attempts("list", lambda: self.place.listed(folder))
+
+    def unfinished(self) -> Sequence[Unfinished]:
+        """Return the uploads that are not complete."""
+        return self.attempts("list", self.place.unfinished)
 
     def exists(self, path: str) -> bool:
         """Return True if the remote has a document or a blob."""

@@ -15,13 +15,14 @@ import stat
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import IO
 
 from stagewright.publish.attempts import translated
 from stagewright.publish.ssh import SftpTarget, SshHost
 from stagewright.publish.target import TargetOptions
-from stagewright.remote.place import HIDDEN, Blob, Found, blob_path, missing
+from stagewright.remote.place import FOLDERS, HIDDEN, Blob, Found, Unfinished, blob_path, missing
 
 
 @dataclass
@@ -112,6 +113,18 @@ class SftpPlace:
 
     def listed(self, folder: str) -> Mapping[str, Found]:
         """Return the files below a folder."""
+        return {name: one for name, one in self._all(folder).items() if not _is_hidden(name)}
+
+    def unfinished(self) -> Sequence[Unfinished]:
+        """Return the files with hidden names."""
+        every = {f"{folder}/{name}": one for folder in FOLDERS for name, one in self._all(folder).items()}
+        return [
+            Unfinished(name, one.size, one.time, partial(self.remove, name))
+            for name, one in every.items()
+            if _is_hidden(name)
+        ]
+
+    def _all(self, folder: str) -> dict[str, Found]:
         found, waiting = {}, [""]
         with self._connection() as target:
             while waiting:
@@ -124,7 +137,7 @@ class SftpPlace:
                     name = f"{inner}{entry.filename}"
                     if stat.S_ISDIR(entry.st_mode):
                         waiting.append(f"{name}/")
-                    elif not entry.filename.startswith(HIDDEN):
+                    else:
                         found[name] = Found(entry.st_size, entry.st_mtime)
         return found
 
@@ -139,6 +152,10 @@ class SftpPlace:
             free, self._free = self._free, []
         for target in free:
             target.close()
+
+
+def _is_hidden(path: str) -> bool:
+    return path.rpartition("/")[2].startswith(HIDDEN)
 
 
 def sftp_place(url: str, ssh_config: Path | None) -> SftpPlace:

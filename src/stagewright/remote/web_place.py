@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.fetch.web import HEADERS, send_request, translated_errors, trusted_certificates, without_password
-from stagewright.remote.place import CHUNK, Blob, Found, missing
+from stagewright.remote.place import CHUNK, Blob, Found, Unfinished, missing
 
 if TYPE_CHECKING:
     import httpx
@@ -95,6 +95,10 @@ class WebPlace:
         """Not possible: web servers have no list of files that programs can rely on."""
         what = f"{self.name}: a web server has no list of its files"
         raise StagewrightError(Reason.NOT_SUPPORTED, what, hint="name the folder that the server shows, or a key")
+
+    def unfinished(self) -> Sequence[Unfinished]:
+        """Return nothing: nothing is uploaded to a web server."""
+        return ()
 
     def _refused(self) -> StagewrightError:
         what = f"{self.name}: a web server does not accept uploads"

@@ -10,7 +10,7 @@ from stagewright.engine.remotes import remote_settings
 from stagewright.errors import Reason, StagewrightError
 from stagewright.remote.keep import collect
 from stagewright.ui.streams import note
-from stagewright.ui.text import printable, size
+from stagewright.ui.text import plural, printable, size
 from stagewright.units import parse_size
 
 
@@ -24,7 +24,7 @@ def command(ctx: click.Context, remote: str, most: str | None, days: float | Non
     """Remove from a remote store what was not used for the longest time.
 
     Pinned results stay, and those that a running build uses. Blobs that no result needs
-    are removed a day after they were sent.
+    are removed a day after they were sent, and so are uploads that were given up.
     """
     session = session_or_none(ctx, reads_only=True)
     settings = remote_settings(session.project if session else None).get(remote)
@@ -39,4 +39,6 @@ def command(ctx: click.Context, remote: str, most: str | None, days: float | Non
     for one in found.removed:
         statement = one.statement
         print(f"{size(statement.stored):>10}  {statement.key[:12]}  {printable(statement.node)}")
+    if found.uploads:
+        print(f"{plural(found.uploads, 'upload')} that {'was' if found.uploads == 1 else 'were'} given up")
     print(f"{'would free' if dry_run else 'freed'} {size(found.freed)}, {size(found.left)} left")

@@ -273,7 +273,7 @@ class FarmAttempt:
 
     def _accepted(self, reply: BuildReply) -> NodeFinished:
         assert reply.finished
-        finished = reply.finished
+        finished = replace(reply.finished, node=self.job.node.id)  # a node of the same key can have shared the task
         if finished.status in (Status.BUILT, Status.CACHED):
             self.farm.accept(self, reply)
             return finished
@@ -283,7 +283,7 @@ class FarmAttempt:
             )
             where += f", its root {reply.root}" if reply.root else ""
             hint = NEXT_HINT.join(filter(None, [finished.error.get("hint", ""), where]))
-            finished = replace(finished, error={**finished.error, "hint": hint})
+            finished = replace(finished, error={**finished.error, "hint": hint}, machine_root=reply.root)
         return finished
 
 

@@ -75,7 +75,8 @@ def connected(url: str, certs: Path | None) -> Iterator[Client]:
 
 def sites_of(client: Client) -> list[Site]:
     """Return the machines of a farm. Raises OSError or TimeoutError if the scheduler does not answer."""
-    workers: Mapping[str, Any] = client.scheduler_info(n_workers=-1)["workers"]
+    # Client.scheduler_info returns what came last, which may be the regular answer without workers.
+    workers: Mapping[str, Any] = client.sync(client.scheduler.identity, n_workers=-1)["workers"]
     return [site for address, worker in workers.items() if (site := _site(address, worker))]
 
 
@@ -149,7 +150,7 @@ class FarmExecutor:
         self._files = FilesOut(shared)
         self._archs = architectures(plan.graph, plan.project.info.arch)
         self._demands = {name: demand_of(step.node, step.key, self._archs[name]) for name, step in plan.steps.items()}
-        self._kept = self._nodes_to_keep()
+        self._kept = self._keys_to_keep()
         self._metas: dict[str, Meta] = {}
         self._sites: dict[str, Site] = {}
         self._placed: dict[str, Site] = {}
@@ -173,11 +174,12 @@ class FarmExecutor:
         with contextlib.suppress(Exception):
             self.client.unsubscribe_topic(self.client.id)
 
-    def _nodes_to_keep(self) -> set[str]:
-        """Return the nodes whose results this machine needs: targets, and inputs of nodes that it builds itself."""
+    def _keys_to_keep(self) -> set[str]:
+        """Return the keys of results that this machine needs: targets, and inputs of nodes that it builds itself."""
         steps = self._plan.to_build
         here = [step.node for step in steps if self._demands[step.node.id].here]
-        return {*self._plan.sinks, *(source for node in here for source in node.inputs.values())}
+        names = (*self._plan.sinks, *(source for node in here for source in node.inputs.values()))
+        return {self._plan.steps[name].key.digest for name in names}
 
     # machines
 
@@ -347,7 +349,7 @@ class FarmExecutor:
             self._metas[meta.key] = meta
         with self._lock:
             self._had.setdefault(attempt.site.address, set()).add(job.key.digest)
-        if job.node.id in self._kept and not self._shared.pull(job.node.yields, job.key.digest, held=True):
+        if job.key.digest in self._kept and not self._shared.pull(job.node.yields, job.key.digest, held=True):
             what = f"its result is not in the shared store {self._shared.remote.name}"
             raise StagewrightError(Reason.NOT_FOUND, what, hint="run the same command again")
 

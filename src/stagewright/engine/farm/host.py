@@ -22,13 +22,17 @@ from stagewright.engine.farm.wire import BEGUN, EVENT, LOG, PART, BuildReply, Bu
 from stagewright.engine.folders_of_tests import with_kept_paths
 from stagewright.engine.job import Job
 from stagewright.engine.limits import DiskWatch
+from stagewright.engine.token_pool import TokenPool
 from stagewright.engine.worker import disk_error
 from stagewright.engine.worker_process import Worker, is_forked
 from stagewright.engine.worker_server import WorkerServer
 from stagewright.errors import Reason, StagewrightError
 from stagewright.events import Event, NodeFinished, NodePhase, Status
 from stagewright.graph.code_digest import code_digest
+from stagewright.kinds.common.work import Grant
 from stagewright.kinds.registry import by_kind
+from stagewright.portage.confdir import MEMORY_PER_JOB
+from stagewright.remote.remote import ALTERED
 from stagewright.store.digest_cache import DigestCache
 from stagewright.store.in_use import in_use
 from stagewright.store.store import Store
@@ -57,15 +61,23 @@ class _Building:
 
 @dataclass
 class Host:
-    """Builds nodes on this machine, in threads of its caller. ``server`` forks the worker processes."""
+    """Builds nodes on this machine, in threads of its caller. ``server`` forks the worker processes.
+
+    ``pool`` divides the cores of the machine among the nodes that compile, whichever runs they belong to.
+    """
 
     machine: Machine
     store: Store
     shared: Shared
     server: WorkerServer | None = None
+    pool: TokenPool = field(init=False)
+    _others: int = 0
     _building: dict[str, _Building] = field(default_factory=dict)
     _disk: DiskWatch | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self.pool = TokenPool(max(1, min(self.machine.cores, self.machine.memory // MEMORY_PER_JOB)))
 
     @property
     def busy(self) -> bool:
@@ -118,7 +130,13 @@ class Host:
             report(NodePhase(node=job.node.id, phase="pull"))
             for role, (kind, digest) in job.inputs.items():
                 _stop_if(building)
-                if not self.shared.pull(kind, digest):
+                try:
+                    found = self.shared.pull(kind, digest)
+                except StagewrightError as error:
+                    if error.reason not in ALTERED:
+                        raise
+                    return BuildReply(refused=f"its input {role} did not come unaltered: {error.message}")
+                if not found:
                     what = f"{job.node.id}: its input {role} is not in the shared store ({digest[:12]})"
                     raise StagewrightError(Reason.NOT_FOUND, what, hint="run the same command again")
             job = self._job(request, {path: self._take(one, building) for path, one in request.files.items()})
@@ -181,7 +199,7 @@ class Host:
         """Run a worker process. Return its end, and the path of the root that a failed build leaves."""
         folder = self.store.new_work(job.key.digest)
         server = self.server if self.server and is_forked(by_kind()[job.node.kind]) else None
-        with Worker.start(job, folder, server=server) as worker:
+        with self._tokens(job, folder) as granted, Worker.start(granted, folder, server=server) as worker:
             log = _LogTail(job.log, lambda text: send(Message(attempt, LOG, text)))
             while not worker.ended:
                 worker.wait(PAUSE)
@@ -204,6 +222,31 @@ class Host:
         kept = self.store.failed("farm", job.node.id)
         finished = with_kept_paths(finished, folder, kept)
         return finished, str(kept) if self.store.keep_failed(folder, "farm", job.node.id) else ""
+
+    @contextlib.contextmanager
+    def _tokens(self, job: Job, folder: Path) -> Iterator[Job]:
+        """Give a node that compiles all cores of the machine, with tokens for its jobs; count the cores of others."""
+        if not job.node.demand.compiles:
+            with self._counted(job.grant.cores):
+                yield job
+            return
+        self.pool.add(folder)
+        try:
+            yield job.model_copy(update={"grant": Grant(self.machine.cores, job.grant.memory)})
+        finally:
+            self.pool.remove(folder)
+
+    @contextlib.contextmanager
+    def _counted(self, cores: int) -> Iterator[None]:
+        with self._lock:
+            self._others += cores
+            self.pool.use(self._others)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._others -= cores
+                self.pool.use(self._others)
 
     def _enforce(self, worker: Worker) -> None:
         with self._lock:

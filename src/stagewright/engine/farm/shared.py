@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from stagewright.errors import Reason, StagewrightError
@@ -16,8 +17,11 @@ from stagewright.graph.node import Yields
 from stagewright.remote.place import Blob, blob_path, read_exactly
 from stagewright.remote.pull import pull
 from stagewright.remote.push import push
-from stagewright.remote.remote import RemoteStore
+from stagewright.remote.remote import ALTERED, RemoteStore
 from stagewright.store.store import Store
+
+_WRONG = ALTERED | {Reason.NOT_FOUND}
+"""Reasons for a pull that may succeed the next time: a wrong byte in a statement also leads to a wrong address."""
 
 LOCKED = 300.0
 """Seconds to wait for another process of this machine that takes or makes the same result."""
@@ -56,14 +60,14 @@ class Shared:
             return [key]
         if self.store.has(yields, key):
             return list(self.store.meta(yields, key).stack)
-        statement = self.remote.statement(yields, key)
+        statement = self.remote.again(partial(self.remote.statement, yields, key))
         return list(statement.stack) if statement else [key]
 
     def _pull_one(self, yields: Yields, key: str, *, held: bool) -> bool:
         end = time.monotonic() + LOCKED
         with self._one(key):
             while not self.store.has(yields, key):
-                found = pull(self.remote, self.store, yields, key, held=held)
+                found = self.remote.again(partial(pull, self.remote, self.store, yields, key, held=held), _WRONG)
                 if found is None and (time.monotonic() > end or not self.has(yields, key)):
                     return False
                 if found is None:  # another process has the lock of the key
@@ -104,7 +108,7 @@ class Shared:
                 what = f"{self.remote.place.name}: {blob_path(blob.digest)}: not the content that its name says"
                 raise StagewrightError(Reason.DIGEST_MISMATCH, what)
 
-        self.remote.attempts("pull", fetch)
+        self.remote.again(partial(self.remote.attempts, "pull", fetch))
 
 
 def _document(digest: str) -> str:

@@ -212,9 +212,11 @@ class PackageStage(PortageSettings, Stage):
         if self.uses_portage:
             self._check_tools(root)
             sandbox = files.exists(root.path, "usr/bin/sandbox")
-            tokens = work.tokens is not None and knows_tokens(root.path)
+            known = knows_tokens(root.path)
+            tokens = known and work.tokens is not None
             jobs = parallel.make if tokens else jobs  # each package then takes a token
-            write_build_variables(folders.config, folders.distfiles.variables, sandbox=sandbox, tokens=tokens)
+            variables = folders.distfiles.variables
+            write_build_variables(folders.config, variables, sandbox=sandbox, knows_tokens=known, tokens=tokens)
             root = root.with_binds(*self._metadata(work).binds(root, repos))
         if hosts:
             hosts.prepare(root)

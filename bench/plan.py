@@ -29,20 +29,27 @@ def measure(setting: Setting) -> list[Row]:
     return [
         Row(f"plan of {stages} stages / kinds", seconds / floor, 3, "", note),
         Row("peak memory of stagewright plan", memory, 150, "MiB"),
-        _one_of_many(setting),
+        *_one_of_many(setting),
     ]
 
 
-def _one_of_many(setting: Setting) -> Row:
-    """Compare ``plan`` of one target of a large project with reading its file as TOML, by processor time."""
+def _one_of_many(setting: Setting) -> list[Row]:
+    """Compare ``plan`` of one target of a large project with reading its file as TOML, by processor time.
+
+    A plan that reads what the target needs takes less: the limit is two seconds, where tomllib takes one.
+    """
     count = setting.count(MANY)
     project = _synthetic(setting.folder / "many", count, 1)
     started = time.process_time()
     tomllib.loads((project / "stagewright.toml").read_text(encoding="utf-8"))
     floor = time.process_time() - started
     seconds = timed(stagewright, project, setting.store, "plan", "stage7")[1]
+    memory = stagewright_cost(project, setting.store, "plan", "stage7")[1]
     note = f"{seconds:.2f} s against {floor:.2f} s, processor time"
-    return Row(f"plan of one of {count} stages / tomllib", seconds / floor, 12, "", note)
+    return [
+        Row(f"plan of one of {count} stages / tomllib", seconds / floor, 2, "", note),
+        Row(f"peak memory of the plan of one of {count} stages", memory, 150, "MiB"),
+    ]
 
 
 def _synthetic(folder: Path, stages: int, files: int) -> Path:

@@ -116,7 +116,7 @@ def command(
     from stagewright.ui.hooks import Hooks, hook_files, hooks_of
 
     with Hooks(hooks_of(hook_files())) as hooks, progress_listener(progress) as listener:
-        session = session_of(ctx, listener, hooks)
+        session = session_of(ctx, listener, hooks, wanted=targets)
         result = session.build(
             targets, replace(options, locked=locked, verify=verify, push=push or None, pull=not no_pull)
         )

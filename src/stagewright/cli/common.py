@@ -25,8 +25,13 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 PROGRESS = ("auto", "live", "plain", "json", "quiet")
 
 
-def session_of(ctx: click.Context, *listeners: Listener, reads_only: bool = False) -> Session:
-    """Open the project that the command line names. With ``reads_only`` the store need not be writable."""
+def session_of(
+    ctx: click.Context, *listeners: Listener, reads_only: bool = False, wanted: Sequence[str] = ()
+) -> Session:
+    """Open the project that the command line names. With ``reads_only`` the store need not be writable.
+
+    ``wanted`` are the targets, if the command looks at nothing else.
+    """
     from stagewright.engine.session import Session
     from stagewright.project.overrides import of_environment, parse_set
 
@@ -34,7 +39,9 @@ def session_of(ctx: click.Context, *listeners: Listener, reads_only: bool = Fals
     folder = store_folder(ctx)
     given = {**of_environment(), **parse_set(ctx.obj.get("given") or ())}
     place = ctx.obj["directory"]
-    return Session.open(place, store=folder, listeners=listeners, ask=ask, reads_only=reads_only, given=given)
+    return Session.open(
+        place, store=folder, listeners=listeners, ask=ask, reads_only=reads_only, given=given, wanted=wanted
+    )
 
 
 def asker(listeners: Sequence[Listener]) -> Ask:

@@ -60,7 +60,7 @@ def command(
     from stagewright.ui.plain import Plain
     from stagewright.ui.plans import estimate_lines, plan_data, plan_rows, rate_lines
 
-    session = session_of(ctx, Plain(sys.stderr), reads_only=True)
+    session = session_of(ctx, Plain(sys.stderr), reads_only=True, wanted=targets)
     session.check(targets, locked=locked, keys=False)
     for text in session.warnings():
         note(f"warning: {text}")

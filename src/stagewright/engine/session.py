@@ -70,10 +70,11 @@ class Session:
         ask: Ask | None = None,
         *,
         reads_only: bool = False,
+        wanted: Sequence[str] = (),
     ) -> None:
         """Use a project that was loaded already. ``launch`` starts worker processes; ``ask`` asks for secrets."""
         folder = store.path if isinstance(store, Store) else store.absolute()
-        self._workspace = Workspace(project, folder, Listeners(*listeners), launch, ask, reads_only)
+        self._workspace = Workspace(project, folder, Listeners(*listeners), launch, ask, reads_only, tuple(wanted))
         self._stale = False
 
     @classmethod
@@ -87,20 +88,21 @@ class Session:
         lock: Path | None = None,
         reads_only: bool = False,
         given: Overrides | None = None,
+        wanted: Sequence[str] = (),
     ) -> Session:
         """Open the project in a folder, or in the nearest folder above it.
 
         ``store`` is the folder of the store; the default is that of the command line. ``listeners`` are called with
-        every event (:mod:`stagewright.events`). ``ask`` gets a text for the user, and returns the secret that the user
-        types; without it, a PIN that is missing is an error. ``lock`` is a file of pins in place of the project's. With
-        ``reads_only`` the store is not written to, and need not exist or be writable: for plans, results, logs and
-        checks. ``given`` replaces variables and the version (:mod:`stagewright.project.overrides`).
+        every event (:mod:`stagewright.events`). ``ask`` gets a text for the user and returns the secret; without it, a
+        PIN that is missing is an error. ``lock`` is another file of pins. With ``reads_only`` the store is not written
+        to, and need not exist: for plans, results, logs and checks. ``given`` replaces variables and the version
+        (:mod:`stagewright.project.overrides`). Of a large project, only ``wanted`` targets and what they need are read.
 
         Raises ``NO_PROJECT``, or :class:`ProblemsError` with everything that is wrong with the project.
         """
         path = Path(store or default_store()).absolute()
-        project = load(find(Path(folder)), kinds(), trees_folder(path), lock, given=given)
-        return cls(project, path, listeners, ask=ask, reads_only=reads_only)
+        project = load(find(Path(folder)), kinds(), trees_folder(path), lock, given=given, wanted=wanted)
+        return cls(project, path, listeners, ask=ask, reads_only=reads_only, wanted=wanted)
 
     @property
     def project(self) -> Project:
@@ -152,8 +154,7 @@ class Session:
         """Return the folder in the store with what a target made. Raises ``NOT_BUILT``."""
         target = one_target(self._workspace, target)
         plan = self.plan([target])
-        (node_id,) = plan.sinks
-        step = plan.steps[node_id]
+        (step,) = (plan.steps[node] for node in plan.sinks)
         if not self.store.has(step.node.yields, step.key.digest):
             what = f"{target}: not built with the present settings of the project"
             hint = self.store.hint_if_missing(step.node.yields, f"stagewright build {target}")
@@ -450,8 +451,7 @@ class Session:
     def verify(self, targets: Sequence[str] = (), *, keep: bool = False) -> Verification:
         """Compare the results of targets, and of all that they are made from, with what was built.
 
-        Damaged results, and those made from them, are set aside, so that the next build makes them again; not with
-        ``keep``.
+        Damaged results, and those made from them, are set aside for the next build to replace; not with ``keep``.
         """
         from stagewright.engine.verify import verify
         from stagewright.store.integrity import with_layers

@@ -51,6 +51,8 @@ class Workspace:
     launch: StartWorker = start_worker
     ask: Ask | None = None
     reads_only: bool = False
+    wanted: tuple[str, ...] = ()
+    """The targets that the project was read for, see :func:`stagewright.project.load.load`; all if there are none."""
 
     @cached_property
     def store(self) -> Store:
@@ -65,9 +67,8 @@ class Workspace:
     def reloaded(self) -> Workspace:
         """Return a workspace with the project read and checked again. Raises everything that is wrong with it."""
         project = self.project
-        return replace(
-            self, project=load(project.folder, kinds(), project.trees, project.lock.file, given=project.given)
-        )
+        lock, given, wanted = project.lock.file, project.given, self.wanted
+        return replace(self, project=load(project.folder, kinds(), project.trees, lock, given=given, wanted=wanted))
 
     def with_lock(self, lock: Lock) -> Workspace:
         """Return a workspace with other pins, which the project is not checked against."""

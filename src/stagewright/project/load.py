@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -44,11 +44,13 @@ from stagewright.project.model import (
 )
 from stagewright.project.other_words import OfKind, hint_for_key, meant_key
 from stagewright.project.overrides import Overrides
+from stagewright.project.part import part_for
 from stagewright.project.remotes import Remote
 from stagewright.project.source import Source, read
 from stagewright.project.tables import (
     NO_VARIABLE,
     Problems,
+    Reader,
     Table,
     TextBudget,
     read_tables,
@@ -99,24 +101,52 @@ def load(
     *,
     lenient: bool = False,
     given: Overrides | None = None,
+    wanted: Sequence[str] = (),
 ) -> Project:
     """Read the project in a folder. Raises :class:`ProblemsError` with all errors, USAGE if its path is not UTF-8.
 
     ``trees`` is the store's folder of fetched repository trees. Trees that are not fetched yet are not checked.
     ``lock`` is another file of pins than ``stagewright.lock`` in the folder. ``lenient`` is as in
     :func:`project_from_tables`. ``given`` replaces variables and the version (project/overrides.py).
+
+    ``wanted`` are names or node ids of entries. Of a large project without errors in them, only these entries and those
+    that they need are read then (project/part.py).
     """
     folder = folder.absolute()
     if not is_utf8(folder):  # workers and records get it as JSON
         message = f"the path of the project is not UTF-8 (found {os.fsencode(folder)!r})"
         raise StagewrightError(Reason.USAGE, message, hint="rename the folder")
-    main = read(folder / FILE_NAME)
+
+    def load_with(reader: Reader) -> Project:
+        return _load(folder, kinds, reader, trees, lock, lenient=lenient, given=given or {})
+
+    part = part_for(folder / FILE_NAME, wanted) if wanted else None
+    if part:
+        with contextlib.suppress(StagewrightError):  # the whole project has all errors
+            project = load_with(part.read)
+            found = all(any(entry.is_named(word) for entry in project.all_entries()) for word in wanted)
+            if found and not project.entries.get("releases"):  # a release can concern entries that it does not name
+                return project
+    return load_with(read)
+
+
+def _load(
+    folder: Path,
+    kinds: Kinds,
+    reader: Reader,
+    trees: Path | None,
+    lock: Path | None,
+    *,
+    lenient: bool,
+    given: Overrides,
+) -> Project:
+    main = reader(folder / FILE_NAME)
     problems: Problems = []
-    head, named = read_tables(main, folder, problems, TopLevelTables.model_fields)
+    head, named = read_tables(main, folder, problems, TopLevelTables.model_fields, reader)
     is_complete = all(problem.reason is Reason.DUPLICATE_NAME or meant_key(problem.hint) for problem in problems)
     is_complete &= check_keys(head, problems)
     _check_format(main, head, problems)
-    used = overrides.apply(head, folder, given or {}, problems)
+    used = overrides.apply(head, folder, given, problems)
     files = FileLocations(folder)
     try:
         project = project_from_tables(head, named, files, kinds, problems, trees=trees, lock=lock, lenient=lenient)

@@ -250,6 +250,10 @@ class Entry:
         """Id of the node that makes this entry."""
         return node_id(self.table, self.name)
 
+    def is_named(self, word: str) -> bool:
+        """Return True if a word is the name or the node id of this entry."""
+        return word in (self.name, self.node_id)
+
     @property
     def model_yields(self) -> Yields | None:
         """The result of the entry: a root or files; None if its kind does not say it."""

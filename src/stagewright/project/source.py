@@ -68,7 +68,11 @@ class Source:
 
 def read(file: Path) -> Source:
     """Read a TOML 1.0 file. Raises ``SYNTAX``, ``DUPLICATE_NAME`` or ``MISSING_FILE`` with the place."""
-    text = read_text(file)
+    return source_of(file, read_text(file))
+
+
+def source_of(file: Path, text: str) -> Source:
+    """Return the values and places of a text in a file. Raises ``SYNTAX`` or ``DUPLICATE_NAME`` with the place."""
     content = text.encode()
     if found := _DEEP.search(text):
         place = Place(file, text.count("\n", 0, found.start()) + 1)

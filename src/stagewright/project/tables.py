@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import field
 from pathlib import Path
 from typing import Any
@@ -65,20 +65,23 @@ class Table:
 
 Problems = list[StagewrightError]
 
+Reader = Callable[[Path], Source]
+"""Reads a file of a project, as :func:`stagewright.project.source.read`."""
+
 
 def read_tables(
-    main: Source, folder: Path, problems: Problems, plain: Collection[str] = ()
+    main: Source, folder: Path, problems: Problems, plain: Collection[str] = (), reader: Reader = read
 ) -> tuple[Table, dict[str, dict[str, Table]]]:
     """Read all files of a project. Return the top of the main file, and the named tables of all files.
 
-    ``plain`` are the other keys of the main file. A table with a name that is almost right is read as the right one,
-    so that its name is the only error.
+    ``plain`` are the other keys of the main file. ``reader`` reads the files that it includes. A table with a name that
+    is almost right is read as the right one, so that its name is the only error.
     """
     main = _with_right_names(main, [*NAMED, *plain], problems)
     top = {key: value for key, value in main.data.items() if key not in NAMED}
     head = Table(top, {(): Place(main.file, 1, 1), **main.values}, dict(main.keys))
     named: dict[str, dict[str, Table]] = {name: {} for name in NAMED}
-    for source in [main, *_included(main, folder, problems)]:
+    for source in [main, *included(main, folder, problems, reader)]:
         values, keys = _by_entry(source.values), _by_entry(source.keys)
         for name in NAMED:
             for key, table in _entries(source, name, values, keys, problems):
@@ -108,7 +111,7 @@ def read_tables(
     return head, named
 
 
-def _included(main: Source, folder: Path, problems: Problems) -> Iterator[Source]:
+def included(main: Source, folder: Path, problems: Problems, reader: Reader) -> Iterator[Source]:
     """Yield the files that the main file includes, each once."""
     patterns = main.data.get("include", [])
     seen = {main.file}
@@ -131,7 +134,7 @@ def _included(main: Source, folder: Path, problems: Problems) -> Iterator[Source
             if file not in seen:
                 seen.add(file)
                 try:
-                    yield _with_right_names(read(file), NAMED, problems)
+                    yield _with_right_names(reader(file), NAMED, problems)
                 except StagewrightError as problem:
                     problems.append(problem)
 

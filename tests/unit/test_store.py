@@ -498,8 +498,11 @@ def test_old_records_are_removed_and_the_newest_log_of_a_node_stays(tmp_path: Pa
         folder.mkdir(parents=True)
     new, held = store.path / "events/new.jsonl", store.path / f"locks/{'2' * 64}.lock"
     old = [store.path / "events/old.jsonl", logs / "1.log", gone / "1.log", store.path / f"locks/{'1' * 64}.lock"]
-    kept = [new, logs / "2.log", held]
+    history = store.path / "history/demo"
+    old += [history / "gone.json", history / "gone.seconds", store.cache("trees") / "1"]
+    kept = [new, logs / "2.log", held, history / "one.json"]
     for path in (*old, *kept):
+        path.parent.mkdir(exist_ok=True)
         path.write_text("x", encoding="utf-8")
     with store.locked("2" * 64) as mine:
         assert mine

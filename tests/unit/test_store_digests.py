@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import time
@@ -12,6 +13,8 @@ import pytest
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.file_digest import file_digest
 from stagewright.store.digest_cache import SETTLED, DigestCache, ToolVersions
+from stagewright.store.records import collect_all
+from stagewright.store.store import Store
 
 
 def age(path: Path, seconds: float = 100) -> os.stat_result:
@@ -123,6 +126,19 @@ def test_many_facts_are_written_at_once(memory: Path, file: Path) -> None:
     assert time.monotonic() - started < 2
     with DigestCache(memory) as cache:
         assert cache.recall(file, info, "19999", lambda: "another") == "fact"
+
+
+def test_gc_removes_facts_that_no_plan_used_for_a_long_time(file: Path, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    memory = store.path / "cache/digests.db"
+    for seconds in (100, 200):
+        ask(memory, file, age(file, seconds))
+    with contextlib.closing(sqlite3.connect(memory)) as database, database:
+        database.execute("UPDATE facts SET day = 0 WHERE id = (SELECT min(id) FROM facts)")
+    collect_all(store, set(), 30, lambda _: None, dry_run=False)
+    with contextlib.closing(sqlite3.connect(memory)) as database:
+        assert len(database.execute("SELECT day FROM facts WHERE day > 0").fetchall()) == 1
+        assert not database.execute("SELECT day FROM facts WHERE day = 0").fetchall()
 
 
 def test_a_cache_that_another_process_writes_to_is_only_lost_time(memory: Path, file: Path) -> None:

@@ -232,7 +232,7 @@ _TYPE = 0o170000
 
 def _small_digest(path: str, size: int) -> str:
     """Return the digest of a file that had this size when it was looked at."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = _open_untouched(path)
     try:
         data = os.read(descriptor, size + 1)
         total = hashlib.sha256(data)
@@ -242,6 +242,17 @@ def _small_digest(path: str, size: int) -> str:
         return total.hexdigest()
     finally:
         os.close(descriptor)
+
+
+def _open_untouched(path: str) -> int:
+    """Open a file without a change of its access time, which is a write for each file that is read the first time.
+
+    Only the owner of a file may do that (open(2), O_NOATIME).
+    """
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOATIME)
+    except PermissionError:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
 
 def _strange(path: Path) -> StagewrightError:

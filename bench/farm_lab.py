@@ -136,6 +136,10 @@ def ended(process: subprocess.Popen[str], seconds: float) -> Ended:
     """Wait for the end of a build. Raises TimeoutError for one that hangs."""
     try:
         out, err = process.communicate(timeout=seconds)
+    except SystemExit:  # a signal ends the benchmark
+        process.terminate()
+        process.wait()
+        raise
     except subprocess.TimeoutExpired as error:
         process.send_signal(signal.SIGINT)
         try:

@@ -239,6 +239,18 @@ def test_the_efi_system_partition_has_the_requested_size_or_fails(tmp_path: Path
         make_esp(files, tmp_path / "esp.img", tmp_path / "c", EPOCH, io.StringIO(), "1")
 
 
+def test_the_times_of_files_are_not_on_the_efi_system_partition(tmp_path: Path) -> None:
+    images = []
+    for number, when in enumerate((EPOCH - 99_999, EPOCH + 99_999)):
+        file = tmp_path / f"program{number}"
+        file.write_bytes(b"a program")
+        os.utime(file, (when, when))
+        files = {"EFI/BOOT/BOOTX64.EFI": file}
+        image = make_esp(files, tmp_path / f"{number}.img", tmp_path / str(number), EPOCH, io.StringIO(), "1")
+        images.append(image.read_bytes())
+    assert images[0] == images[1]
+
+
 @pytest.mark.slow
 def test_an_implanted_digest_is_reproducible_and_checked(payload: Path, tmp_path: Path) -> None:
     for tool in ("implantisomd5", "checkisomd5"):

@@ -15,7 +15,7 @@ import json
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -23,8 +23,8 @@ from typing import BinaryIO
 from stagewright import ids
 from stagewright.attributes import is_kept
 from stagewright.errors import Reason, StagewrightError
-from stagewright.remote.chunks import chunks_of, has_body
-from stagewright.run import UMASK, exit_if_orphaned
+from stagewright.remote.chunks import has_body
+from stagewright.run import UMASK
 from stagewright.store.content import FILE_NAME, PACKAGES, PARTS, Entry, read_content
 from stagewright.trees import walk_tree
 
@@ -35,12 +35,11 @@ _ID_LIMIT = ids.INVOKER
 _MOST_BITS = 0o7777
 
 
-def send(folder: Path, wanted: set[int], out: BinaryIO) -> None:
-    """Write the contents of the chunks with these numbers. ``folder`` is that of a result.
+def send(folder: Path, sizes: Sequence[int], wanted: set[int], out: BinaryIO) -> None:
+    """Write the contents of the chunks with these numbers. ``folder`` is that of a result, whose chunks have ``sizes``.
 
     Raises: DAMAGED if the tree is not what its list says.
     """
-    sizes = [chunk.size for chunk in chunks_of(read_content(folder / FILE_NAME))]
     cut = _Cut(sizes, wanted, out)
     entries = read_content(folder / FILE_NAME)
     for name in PARTS:
@@ -74,7 +73,7 @@ def _damaged(folder: Path, what: str) -> StagewrightError:
 class _Cut:
     """The stream of all contents, of which only the wanted chunks are written."""
 
-    sizes: list[int]
+    sizes: Sequence[int]
     wanted: set[int]
     out: BinaryIO
     chunk: int = 0
@@ -333,9 +332,10 @@ def numbers(pairs: Iterable[Iterable[int]]) -> Iterator[int]:
 
 
 def _send(arguments: list[str]) -> None:
-    send(
-        Path(arguments[0]), set(numbers(json.loads(Path(arguments[1]).read_text(encoding="utf-8")))), sys.stdout.buffer
-    )
+    asked = sys.stdin.buffer.read()
+    if asked:  # else nothing is wanted, or the other side has ended
+        data = json.loads(asked)
+        send(Path(arguments[0]), data["sizes"], set(numbers(data["wanted"])), sys.stdout.buffer)
 
 
 def _restore(arguments: list[str]) -> None:
@@ -348,8 +348,6 @@ _ACTIONS: dict[str, Callable[[list[str]], None]] = {"send": _send, "restore": _r
 def main(words: list[str]) -> int:
     """Run one action. An error goes to standard error, as JSON."""
     os.umask(UMASK)
-    if words[0] == "send":
-        exit_if_orphaned()
     try:
         _ACTIONS[words[0]](words[1:])
     except StagewrightError as error:

@@ -5,40 +5,47 @@ from __future__ import annotations
 import contextlib
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from stagewright import ids
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.node import Yields
 from stagewright.interpreter import python
+from stagewright.remote.bodies import ranges
 from stagewright.run import PIPE, Process, describe, spawn, widen
 
 
 @contextlib.contextmanager
-def sending(folder: Path, wanted: Path, yields: Yields) -> Iterator[Process]:
-    """Start the program that writes chunks of a result to its standard output. ``wanted`` is a file with numbers."""
-    with _running(["send", str(folder), str(wanted)], yields, reads=False) as process:
+def sending(folder: Path, yields: Yields) -> Iterator[Process]:
+    """Start the program that writes chunks of a result to its standard output. It waits for :func:`ask`."""
+    with _running(["send", str(folder)], yields, writes=True) as process:
         yield process
+
+
+def ask(process: Process, sizes: Sequence[int], wanted: Sequence[int]) -> None:
+    """Tell a program of :func:`sending` the sizes of all chunks (bytes), and the numbers of those to write."""
+    assert process.stdin
+    process.stdin.write(json.dumps({"sizes": sizes, "wanted": ranges(wanted)}).encode())
+    process.stdin.close()
 
 
 @contextlib.contextmanager
 def restoring(folder: Path, yields: Yields, created: float) -> Iterator[Process]:
     """Start the program that makes the tree of a result from its standard input."""
-    with _running(["restore", str(folder), yields.value, str(created)], yields, reads=True) as process:
+    with _running(["restore", str(folder), yields.value, str(created)], yields) as process:
         yield process
 
 
 @contextlib.contextmanager
-def _running(words: list[str], yields: Yields, *, reads: bool) -> Iterator[Process]:
+def _running(words: list[str], yields: Yields, *, writes: bool = False) -> Iterator[Process]:
     """Start a program, and raise its error at the end of the block. An error of the block counts only without one."""
     entered = ids.enter() if yields is Yields.LAYER else []
     marked = ids.marked() if yields is Yields.LAYER else []
     command = [*entered, "setpriv", "--pdeathsig", "KILL", "--", *marked, *python("stagewright.remote.bodies", *words)]
     with tempfile.TemporaryFile() as said:
-        streams = {"stdin": PIPE} if reads else {"stdout": PIPE}
-        with spawn(command, stderr=said, **streams) as process:  # type: ignore[arg-type]
-            pipe = process.stdin if reads else process.stdout
+        with spawn(command, stdin=PIPE, stdout=PIPE if writes else None, stderr=said) as process:
+            pipe = process.stdout if writes else process.stdin
             assert pipe
             widen(pipe)
             problem: BaseException | None = None
@@ -50,7 +57,9 @@ def _running(words: list[str], yields: Yields, *, reads: bool) -> Iterator[Proce
                 process.end(0.1)
                 raise
             with contextlib.suppress(BrokenPipeError):
-                pipe.close()
+                for one in (process.stdin, process.stdout):
+                    if one:
+                        one.close()
             code = process.wait()
         if code or problem:
             said.seek(0)

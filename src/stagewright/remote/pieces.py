@@ -11,22 +11,41 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import IO, Any
 
 LEAST, AVERAGE, MOST = 64 << 10, 256 << 10, 1 << 20
 """The least, usual and largest size of a piece (bytes). The last one may be smaller."""
 
 
-def pieces_of(stream: IO[bytes], size: int) -> Iterator[bytes]:
+_WINDOW = 8 << 20
+"""Bytes in which the ends of pieces are looked for at once."""
+
+
+def pieces_of(stream: IO[bytes], size: int) -> Iterator[memoryview]:
     """Yield the pieces of the next bytes of a stream. Raises EOFError if it ends too early."""
-    part = _Part(stream, size)
-    cutter = _cutter()
-    if cutter:
-        for piece in cutter.cut_stream(part):
-            yield bytes(piece.data)
-    while part.left:
-        yield part.read(MOST)
+    rest: bytes | memoryview = b""
+    while size:
+        data = stream.read(min(size, _WINDOW))
+        if not data:
+            raise EOFError
+        size -= len(data)
+        view = memoryview(b"".join((rest, data)) if rest else data)
+        rest = view
+        for piece in _cut(view):
+            # the end of a piece depends on no more than MOST bytes from its start on
+            if size and len(rest) < MOST:
+                break
+            yield piece
+            rest = rest[len(piece) :]
+
+
+def _cut(data: memoryview) -> Iterator[memoryview]:
+    """Yield the pieces of some bytes. None of them is copied."""
+    found = _cutter_class()
+    if found:
+        yield from (piece.data for piece in found(AVERAGE, min_size=LEAST, max_size=MOST).cut_buf(data))
+    else:
+        yield from (data[start : start + MOST] for start in range(0, len(data), MOST))
 
 
 @functools.cache
@@ -37,24 +56,3 @@ def _cutter_class() -> Any:
     except ImportError:
         return None
     return FastCDC
-
-
-def _cutter() -> Any:
-    found = _cutter_class()
-    return found(AVERAGE, min_size=LEAST, max_size=MOST) if found else None
-
-
-@dataclass
-class _Part:
-    """The next bytes of a stream, as a stream."""
-
-    stream: IO[bytes]
-    left: int
-
-    def read(self, size: int) -> bytes:
-        """Return up to so many bytes; none at the end of the part."""
-        data = self.stream.read(min(size, self.left))
-        if self.left and not data:
-            raise EOFError
-        self.left -= len(data)
-        return data

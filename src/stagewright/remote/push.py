@@ -21,10 +21,9 @@ from stagewright.errors import Reason, StagewrightError
 from stagewright.events import NodeProgress
 from stagewright.graph.node import Yields
 from stagewright.publish.target import missing_package
-from stagewright.remote.bodies import ranges
 from stagewright.remote.chunks import Chunk, chunks_of
 from stagewright.remote.file_places import EXTRA
-from stagewright.remote.helper import sending
+from stagewright.remote.helper import ask, sending
 from stagewright.remote.pieces import pieces_of
 from stagewright.remote.place import Blob, blob_path
 from stagewright.remote.remote import RemoteStore
@@ -39,6 +38,7 @@ from stagewright.remote.shared_chunks import (
     shared_chunks,
 )
 from stagewright.remote.statement import Index, IndexRow, Statement
+from stagewright.run import Process
 from stagewright.store.content import FILE_NAME as CONTENT
 from stagewright.store.content import read_content
 from stagewright.store.in_use import in_use
@@ -104,16 +104,17 @@ class _Push:
         """Push the result. ``shared`` are chunks that the remote has."""
         result = self.store.folder(self.yields, self.key)
         meta = self.store.meta(self.yields, self.key)
-        chunks = list(chunks_of(read_content(result / CONTENT, meta.content)))
-        places = {chunk.name: found for chunk in chunks if (found := shared.of(chunk))}
-        self._check(one.pack for found in places.values() for one in found)
-        uploads = _Uploads(self.remote)
-        with uploads:
+        with _Uploads(self.remote) as uploads, sending(result, self.yields) as process:
+            chunks = list(chunks_of(read_content(result / CONTENT, meta.content)))
+            places = {chunk.name: found for chunk in chunks if (found := shared.of(chunk))}
+            self._check(one.pack for found in places.values() for one in found)
             parts = self._parts(meta, uploads)
             wanted = {chunk.name: number for number, chunk in reversed(list(enumerate(chunks)))}
             numbers = sorted(number for name, number in wanted.items() if name not in places)
-            new = self._packs(result, meta.node, [chunks[number] for number in numbers], numbers, shared, uploads)
-            places.update(new)
+            if numbers:
+                ask(process, [chunk.size for chunk in chunks], numbers)
+                new = [chunks[number] for number in numbers]
+                places.update(self._packs(process, meta.node, new, shared, uploads))
             rows = [one for chunk in chunks for one in places[chunk.name]]
             packs = list(dict.fromkeys(one.pack for one in rows))
             parts |= self._indices(chunks, places, packs, uploads)
@@ -162,43 +163,32 @@ class _Push:
         return blob
 
     def _packs(
-        self,
-        result: Path,
-        node: str,
-        chunks: Sequence[Chunk],
-        numbers: Sequence[int],
-        shared: SharedChunks,
-        uploads: _Uploads,
+        self, process: Process, node: str, chunks: Sequence[Chunk], shared: SharedChunks, uploads: _Uploads
     ) -> dict[str, Sequence[Located]]:
-        """Send the chunks with these numbers in packs, and return their places."""
-        if not chunks:
-            return {}
-        listed = self.folder / "wanted.json"
-        listed.write_text(json.dumps(ranges(numbers)), encoding="utf-8")
+        """Send chunks, which a process writes, in packs, and return their places."""
+        assert process.stdout
         total = sum(chunk.size for chunk in chunks)
         writer = _PackWriter(self.folder, uploads)
-        with sending(result, listed, self.yields) as process:
-            assert process.stdout
-            contents = self._contents(process.stdout, chunks, shared, lambda size: self._progress(node, size, total))
-            for name, size, frame in _frames(contents):
-                writer.add(name, size, frame)
-            writer.end()
+        contents = self._contents(process.stdout, chunks, shared, lambda size: self._progress(node, size, total))
+        for name, size, frame in _frames(contents):
+            writer.add(name, size, frame)
+        writer.end()
         there = {**shared.located, **writer.places()}
         names = {chunk.name: self.divided[chunk.name] if chunk.divided else [chunk.name] for chunk in chunks}
         return {chunk: [there[name] for name in found] for chunk, found in names.items()}
 
     def _contents(
         self, stream: IO[bytes], chunks: Sequence[Chunk], shared: SharedChunks, report: Callable[[int], None]
-    ) -> Iterator[tuple[str, bytes]]:
+    ) -> Iterator[tuple[str, bytes | memoryview]]:
         """Yield names and bytes of chunks, and of those pieces of divided ones that the remote does not have."""
         known = set(shared.located)
         for chunk in chunks:
             if not chunk.divided:
-                data = stream.read(chunk.size)
-                if len(data) != chunk.size:
+                content = stream.read(chunk.size)
+                if len(content) != chunk.size:
                     raise EOFError
-                yield chunk.name, data
-                report(len(data))
+                yield chunk.name, content
+                report(len(content))
                 continue
             names = self.divided[chunk.name] = []
             for data in pieces_of(stream, chunk.size):
@@ -227,7 +217,7 @@ class _Push:
         return len(document)
 
 
-def _frames(contents: Iterable[tuple[str, bytes]]) -> Iterator[tuple[str, int, bytes]]:
+def _frames(contents: Iterable[tuple[str, bytes | memoryview]]) -> Iterator[tuple[str, int, bytes]]:
     """Yield names of chunks with their sizes and their compressed content, which several threads compress."""
     compress = compressor()
     waiting: deque[tuple[str, int, Future[bytes]]] = deque()
@@ -249,7 +239,7 @@ def compressor() -> Any:
         raise missing_package("zstandard", EXTRA) from error
     threads = threading.local()
 
-    def compress(data: bytes) -> bytes:
+    def compress(data: bytes | memoryview) -> bytes:
         if not hasattr(threads, "context"):
             threads.context = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True)
         frame: bytes = threads.context.compress(data)
@@ -328,7 +318,7 @@ class _PackWriter:
         with path.open("wb") as stream:
             for frame in self._frames:
                 total.update(frame)
-                stream.write(frame)
+            stream.writelines(self._frames)
         blob = Blob(total.hexdigest(), self._size)
         for name, start, length, size in self._rows:
             self._found[name] = Located(name, blob, start, length, size)

@@ -141,11 +141,33 @@ def _source(module: str) -> Traversable | None:
     if spec is None or not spec.submodule_search_locations:  # a single file
         return Path(spec.origin) if spec and spec.origin and not rest else None
     folder = files(top)
+    if isinstance(folder, Path):
+        return _source_below(str(folder), rest)
     *parents, last = rest.split(".") if rest else [""]
     for name in parents:
         folder = folder / name
     candidates = [folder / last / "__init__.py", folder / f"{last}.py"] if last else [folder / "__init__.py"]
     return next((path for path in candidates if path.is_file()), None)
+
+
+def _source_below(folder: str, module: str) -> Path | None:
+    """Return the file of a module below the folder of its package, by its name in this package.
+
+    Each folder is listed once: a plan asks for a thousand names.
+    """
+    *parents, last = module.split(".") if module else [""]
+    parent = "/".join([folder, *parents])
+    if not last or (last in _names(parent) and "__init__.py" in _names(f"{parent}/{last}")):
+        return Path(parent, last, "__init__.py")
+    return Path(parent, f"{last}.py") if f"{last}.py" in _names(parent) else None
+
+
+@functools.cache
+def _names(folder: str) -> frozenset[str]:
+    try:
+        return frozenset(os.listdir(folder))  # noqa: PTH208  only names
+    except OSError:  # not a folder
+        return frozenset()
 
 
 @functools.cache

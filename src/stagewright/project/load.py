@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from stagewright.errors import Place, ProblemsError, Reason, StagewrightError, misspelt, nearest
 from stagewright.project import overrides
@@ -44,7 +44,6 @@ from stagewright.project.model import (
 )
 from stagewright.project.other_words import OfKind, hint_for_key, meant_key
 from stagewright.project.overrides import Overrides
-from stagewright.project.part import part_for
 from stagewright.project.remotes import Remote
 from stagewright.project.source import Source, read
 from stagewright.project.tables import (
@@ -63,6 +62,9 @@ from stagewright.project.unreproducible import Unreproducible
 from stagewright.project.validate import mentions, validate
 from stagewright.project.wording import nearest_word
 from stagewright.untrusted import is_utf8
+
+if TYPE_CHECKING:
+    from stagewright.project.part import Part
 
 Kinds = Mapping[str, Mapping[str, type[Section]]]
 """Models by table and kind. A stage has its kind as a value (``kind = "stage4"``). In a seed or test, the name of a
@@ -120,14 +122,19 @@ def load(
     def load_with(reader: Reader) -> Project:
         return _load(folder, kinds, reader, trees, lock, lenient=lenient, given=given or {})
 
-    part = part_for(folder / FILE_NAME, wanted) if wanted else None
-    if part:
+    if wanted and (part := _part_for(folder / FILE_NAME, wanted)):
         with contextlib.suppress(StagewrightError):  # the whole project has all errors
             project = load_with(part.read)
             found = all(any(entry.is_named(word) for entry in project.all_entries()) for word in wanted)
             if found and not project.entries.get("releases"):  # a release can concern entries that it does not name
                 return project
     return load_with(read)
+
+
+def _part_for(file: Path, wanted: Sequence[str]) -> Part | None:
+    from stagewright.project.part import part_for  # noqa: PLC0415  only large projects need its expressions
+
+    return part_for(file, wanted)
 
 
 def _load(

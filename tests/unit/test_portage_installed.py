@@ -11,6 +11,7 @@ from stagewright.portage.installed import (
     packages_as_data,
     packages_from_data,
     read_entry,
+    record_digests,
 )
 
 EPOCH = 1_700_000_000
@@ -48,6 +49,13 @@ def test_installed_packages_are_read(tmp_path: Path) -> None:
     assert packages_from_data(packages_as_data(found)) == found
     assert read_entry(tmp_path, "app-misc/hello-1", "SLOT") == "0/2"
     assert read_entry(tmp_path, "app-misc/hello-1", "BUILD_ID") == ""
+
+
+def test_the_recorded_digest_is_that_of_the_package_that_is_kept(tmp_path: Path) -> None:
+    folder = record(tmp_path)
+    (folder / "BINPKGMD5").write_text("00\n", encoding="ascii")
+    record_digests(tmp_path, {f"{folder.parent.name}/{folder.name}": "12ab", "x/missing-1": "34"})
+    assert (folder / "BINPKGMD5").read_text(encoding="ascii") == "12ab\n"
 
 
 def test_only_later_times_are_clamped_in_the_records(tmp_path: Path) -> None:

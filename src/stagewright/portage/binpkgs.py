@@ -27,7 +27,7 @@ from dataclasses import field
 from pathlib import Path
 
 from stagewright.chroot import inside
-from stagewright.graph.file_digest import REPOSITORY_BITS, tree_digest
+from stagewright.graph.file_digest import REPOSITORY_BITS, digest_of, tree_digest
 from stagewright.lazy_dataclass import dataclass
 from stagewright.portage.gpkg import SUFFIX
 from stagewright.portage.installed import read_entries
@@ -119,6 +119,15 @@ class Provenance:
     @functools.cached_property
     def _fingerprints(self) -> dict[str, str | None]:
         return {}
+
+
+def digests_of_made(pkgdir: Pkgdir, packages: Iterable[Path]) -> dict[str, str]:
+    """Return the MD5 digests of those packages that the build has made, by category/name-version."""
+    made = (path for path in packages if path.is_relative_to(pkgdir.kept))
+    return {
+        f"{path.parent.parent.name}/{path.name.removesuffix(SUFFIX).rpartition('-')[0]}": digest_of(path, "md5")
+        for path in made
+    }
 
 
 def _profile(folder: Path) -> dict[str, str]:

@@ -124,6 +124,19 @@ def clamp_records(root: Path, epoch: int) -> None:
         _rewrite(folder / "metadata", lambda text: _MTIME.sub(mtime, _BUILD_TIME.sub(clamped, text)))
 
 
+def record_digests(root: Path, digests: Mapping[str, str]) -> None:
+    """Set the recorded MD5 digests (BINPKGMD5) of the binary packages from which packages were installed.
+
+    Portage has recorded those of the files that it wrote, which have the times of the build.
+    """
+    for package, digest in digests.items():
+        _rewrite(root / VDB / package / "BINPKGMD5", _instead(f"{digest}\n"))
+
+
+def _instead(text: str) -> Callable[[str], str]:
+    return lambda _: text
+
+
 def _rewrite(path: Path, change: Callable[[str], str]) -> None:
     if path.exists():
         path.write_text(change(read_root_text(path)), encoding="utf-8")

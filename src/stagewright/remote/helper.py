@@ -24,7 +24,7 @@ def sending(folder: Path, yields: Yields) -> Iterator[Process]:
 
 
 def ask(process: Process, sizes: Sequence[int], wanted: Sequence[int]) -> None:
-    """Tell a program of :func:`sending` the sizes of all chunks (bytes), and the numbers of those to write."""
+    """Report to a program of :func:`sending` the sizes of all chunks (bytes), and the numbers of those to write."""
     assert process.stdin
     process.stdin.write(json.dumps({"sizes": sizes, "wanted": ranges(wanted)}).encode())
     process.stdin.close()

@@ -12,9 +12,9 @@ from stagewright.kinds.common.facts import BinhostPackages, LayerFacts
 from stagewright.kinds.common.packages import PackageStage
 from stagewright.kinds.common.records import Records
 from stagewright.kinds.common.work import Built, Work
-from stagewright.portage.binpkgs import link_packages, packages_in
+from stagewright.portage.binpkgs import digests_of_made, link_packages, packages_in
 from stagewright.portage.emerge import Portage
-from stagewright.portage.installed import clamp_records, installed_packages
+from stagewright.portage.installed import clamp_records, installed_packages, record_digests
 from stagewright.root import files
 from stagewright.root.machine_state import remove_machine_state
 from stagewright.root.root import Root
@@ -37,7 +37,9 @@ def finish_layer(root: Root, work: Work[StageContext], portage: Portage, facts: 
     pkgdir = portage.folders.pkgdir
     pkgdir.take()
     pkgdir.report(work.notice)
-    kept = link_packages(packages_in(pkgdir, root.upper), work.new_folder("used"))
+    installed = list(packages_in(pkgdir, root.upper))
+    kept = link_packages(installed, work.new_folder("used"))
+    inside(root.upper, record_digests, Path("/"), digests_of_made(pkgdir, installed))
     if portage.binhosts and (used := portage.binhosts.used(root.upper)):
         found = {host: BinhostPackages.model_validate(known) for host, known in used.items()}
         facts = facts.model_copy(update={"binhosts": found})

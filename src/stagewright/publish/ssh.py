@@ -229,8 +229,11 @@ class SftpTarget:
                 missing.append(folder)
                 folder = posixpath.dirname(folder)
         for one in reversed(missing):
-            with contextlib.suppress(FileExistsError):
+            try:
                 self.sftp.mkdir(one)
+            except OSError:  # SFTP has no word for a folder that another connection has made meanwhile
+                if not stat.S_ISDIR(self.sftp.stat(one).st_mode):
+                    raise
 
     def reopen(self) -> None:
         """End the connection; the next operation makes a new one."""

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import statistics
+import subprocess
 import time
 from pathlib import Path
 
-from bench.measure import Row, Setting, stagewright, timed
+from bench.measure import Row, Setting, command, stagewright, timed
 from stagewright.engine.ready_nodes import ReadyNodes
 from stagewright.graph.node import Node, Yields
 
 NODES = 20
+CHAINS = 3
 PENDING = 20_000
 
 
@@ -27,6 +31,13 @@ def measure(setting: Setting) -> list[Row]:
         Row(
             "a node of a chain", max(0.0, each) * 1000, 120, "ms", f"processor time of all its processes, {long} nodes"
         ),
+        Row(
+            "from the end of a node to the next phase",
+            min(_pause(setting, number, long) for number in range(setting.count(CHAINS))),
+            0.12,
+            "s",
+            "wall time: the end of one, the start of the next; median of the nodes, least of some chains",
+        ),
         Row(f"order of {count} pending nodes", pending / count * 1000, 2, "ms", "a node, processor time"),
     ]
 
@@ -34,6 +45,25 @@ def measure(setting: Setting) -> list[Row]:
 def _chain(setting: Setting, count: int) -> float:
     folder = write_chain(setting.folder / f"chain{count}", count)
     return timed(stagewright, folder, folder / "store", "build", "--progress=quiet")[1]
+
+
+def _pause(setting: Setting, number: int, count: int) -> float:
+    """Return the time from the end of a node, when all inputs of the next one are there, to the next one's first phase.
+
+    The times are those of the events of the run.
+    """
+    folder = write_chain(setting.folder / f"pause{number}", count)
+    words = command(folder, folder / "store", "build", "--progress=json")
+    output = subprocess.run(words, check=True, capture_output=True, text=True).stdout
+    ended: float | None = None
+    pauses: list[float] = []
+    for event in map(json.loads, output.splitlines()):
+        if event["event"] == "NodePhase" and ended is not None:
+            pauses.append(event["time"] - ended)
+            ended = None
+        elif event["event"] == "NodeFinished":
+            ended = event["time"]
+    return statistics.median(pauses)
 
 
 def write_chain(folder: Path, count: int, word: str = "") -> Path:

@@ -8,6 +8,7 @@ from stagewright.portage.installed import (
     Package,
     clamp_records,
     installed_packages,
+    order_records,
     packages_as_data,
     packages_from_data,
     read_entry,
@@ -66,3 +67,32 @@ def test_only_later_times_are_clamped_in_the_records(tmp_path: Path) -> None:
     assert (folder / "metadata").read_text(encoding="utf-8") == summary
     expected = RECORDS["CONTENTS"].replace(str(EPOCH + 7), str(EPOCH)).replace(str(EPOCH + 9), str(EPOCH))
     assert (folder / "CONTENTS").read_text(encoding="utf-8") == expected
+
+
+def counted(root: Path, name: str, count: int) -> Path:
+    folder = root / "var/db/pkg" / name
+    folder.mkdir(parents=True)
+    for file, text in (("PF", name), ("COUNTER", str(count)), ("metadata", f"CHOST=x\nCOUNTER={count}\nEAPI=8\n")):
+        (folder / file).write_text(text, encoding="utf-8")
+    return folder
+
+
+def test_the_order_of_merges_does_not_show_in_the_records(tmp_path: Path) -> None:
+    orders = ((9, 7, 8), (7, 8, 9), (8, 9, 7))
+    for number, order in enumerate(orders):
+        root = tmp_path / str(number)
+        folders = [counted(root, f"app-misc/p{name}-1", count) for name, count in enumerate(order)]
+        order_records(root)
+        assert [(folder / "COUNTER").read_text(encoding="utf-8") for folder in folders] == ["7", "8", "9"]
+        summaries = [(folder / "metadata").read_text(encoding="utf-8") for folder in folders]
+        assert summaries == [f"CHOST=x\nCOUNTER={count}\nEAPI=8\n" for count in (7, 8, 9)]
+
+
+def test_the_numbers_stay_if_a_library_is_preserved(tmp_path: Path) -> None:
+    first = counted(tmp_path, "app-misc/a-1", 2)
+    counted(tmp_path, "app-misc/b-1", 1)
+    registry = tmp_path / "var/lib/portage/preserved_libs_registry"
+    registry.parent.mkdir(parents=True)
+    registry.write_text('{"app-misc/b:0": ["app-misc/b-1", "1", ["/usr/lib/libb.so.1"]]}', encoding="utf-8")
+    order_records(tmp_path)
+    assert (first / "COUNTER").read_text(encoding="utf-8") == "2"

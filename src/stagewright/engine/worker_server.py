@@ -38,6 +38,7 @@ from stagewright import ids
 from stagewright.errors import StagewrightError
 from stagewright.interpreter import NO_BYTECODE, package_path, python
 from stagewright.lazy_dataclass import complete_all
+from stagewright.root.syscalls import compiled
 from stagewright.run import Process, TimeoutExpired, fork, spawn
 
 _MESSAGE = 1 << 20
@@ -195,6 +196,8 @@ def serve(connection: socket.socket, modules: Sequence[str], run: Callable[[Sequ
     for module in modules:
         importlib.import_module(module)
     _finish_models()
+    with contextlib.suppress(StagewrightError):  # the worker that needs the filter reports it
+        compiled()
     gc.collect()
     gc.freeze()  # else the collector of a worker would copy the memory that it looks at
     server = os.getpid()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ VDB = "var/db/pkg"
 
 _TIMED = re.compile(r"^((?:obj .* [0-9a-f]{32}|sym .* -> .*) )(\d+)$", re.MULTILINE)
 _BUILD_TIME = re.compile(r"^(BUILD_TIME=)(\d+)$", re.MULTILINE)
+_COUNTER = re.compile(r"^(COUNTER=)(\d+)$", re.MULTILINE)
 _MTIME = re.compile(r"^#dir_mtime=\d+$", re.MULTILINE)
 _NANO = 1_000_000_000
 
@@ -135,6 +137,23 @@ def record_digests(root: Path, digests: Mapping[str, str]) -> None:
 
 def _instead(text: str) -> Callable[[str], str]:
     return lambda _: text
+
+
+def order_records(root: Path) -> None:
+    """Give the packages in the records of a layer their numbers (COUNTER) in the order of their names.
+
+    Portage counts merges. Packages that are merged side by side end in any order, and the numbers would show it. The
+    numbers of the layer stay as a set, so they are above those of the layers below. If libraries are preserved, all
+    numbers stay, because Portage's registry of these libraries names packages by them.
+    """
+    registry = root / "var/lib/portage/preserved_libs_registry"
+    if registry.exists() and read_root_text(registry).strip() not in ("", "{}"):
+        return
+    numbers = {folder: number(_read(folder / "COUNTER")) for folder in _entries(root)}
+    known = {folder: found for folder, found in numbers.items() if found is not None}
+    for folder, new in zip(known, sorted(known.values()), strict=True):
+        _rewrite(folder / "COUNTER", _instead(str(new)))
+        _rewrite(folder / "metadata", partial(_COUNTER.sub, rf"\g<1>{new}"))
 
 
 def _rewrite(path: Path, change: Callable[[str], str]) -> None:

@@ -34,8 +34,10 @@ CACHE = "metadata/md5-cache"
 _LONGEST_ENTRY = 16 << 20
 """The largest file of metadata that is taken over (bytes)."""
 
-LEAST_EBUILDS = 20
-"""The least number of ebuilds. For fewer, Portage itself is faster than the start of egencache."""
+LEAST_EBUILDS = 8
+"""The least number of ebuilds. For fewer, Portage runs them in less time than egencache(1) needs to start, so even a
+build right after a change of an ebuild gets no slower: 0.5 s of processor time, and 0.06 s for each ebuild.
+"""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from stagewright.kinds.common.records import Records
 from stagewright.kinds.common.work import Built, Work
 from stagewright.portage.binpkgs import digests_of_made, link_packages, packages_in
 from stagewright.portage.emerge import Portage
-from stagewright.portage.installed import clamp_records, installed_packages, record_digests
+from stagewright.portage.installed import clamp_records, installed_packages, order_records, record_digests
 from stagewright.root import files
 from stagewright.root.machine_state import remove_machine_state
 from stagewright.root.root import Root
@@ -23,8 +23,8 @@ from stagewright.root.root import Root
 def finish_layer(root: Root, work: Work[StageContext], portage: Portage, facts: LayerFacts) -> Built:
     """Finish the files of a build, and return them as a layer, with the binary packages that were installed.
 
-    State of one machine is removed. Times later than the epoch of the build are set to it. Files that Portage kept in
-    /etc are reported.
+    State of one machine and the order of merges are removed. Times later than the epoch of the build are set to it.
+    Files that Portage kept in /etc are reported.
     """
     work.phase("commit")
     stage = work.node.settings
@@ -48,5 +48,6 @@ def finish_layer(root: Root, work: Work[StageContext], portage: Portage, facts: 
     if records:
         facts = facts.model_copy(update={"records": records.digest})
     inside(root.upper, clamp_records, Path("/"), work.epoch)
+    inside(root.upper, order_records, Path("/"))
     files.clamp_times(root.upper, work.epoch)
     return Built(root.upper, facts, root.below, kept, records.path if records else None)

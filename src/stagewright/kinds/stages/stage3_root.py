@@ -67,7 +67,7 @@ class RootStage3(RootSettings, kind="stage3-root"):
     def _new_root_with_packages(self, work: Work[PackageContext]) -> tuple[Root, Portage]:
         target, portage = self.new_root(work)
         portage.folders.pkgdir.lend(packages_with_paths(work.store.binpkgs(work.inputs["prepared"].key)))
-        # One package at a time: Portage records the order of merges (COUNTER), and /etc/passwd has it too.
+        # One package at a time: /etc/passwd has the order of merges.
         return target, replace(portage, binpkgs=None, jobs=1)
 
     def _accounts(self, work: Work[PackageContext]) -> list[list[str]]:

@@ -7,13 +7,30 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stagewright.engine.last_failures import LastFailure, last_failures
+from stagewright.engine.plan import one_target
 from stagewright.engine.workspace import Workspace
+from stagewright.errors import Reason, StagewrightError
 
 
 def logs_of(workspace: Workspace, node: str) -> list[Path]:
     """Return the logs of the builds of a node, newest last."""
     folder = workspace.store.log_folder(workspace.project.records, node)
     return sorted(folder.glob("*.log"), key=_time)
+
+
+def logs_of_target(workspace: Workspace, target: str) -> list[Path]:
+    """Return the logs of the builds of a target or node, newest last. Raises ``NOT_BUILT`` if there is none."""
+    logs = [path for node in _nodes_of(workspace, target) for path in logs_of(workspace, node)]
+    if not logs:
+        hint = workspace.project.hint("build", target.rpartition(":")[2])
+        raise StagewrightError(Reason.NOT_BUILT, f"{target}: never built", hint=hint)
+    return logs
+
+
+def _nodes_of(workspace: Workspace, target: str) -> Sequence[str]:
+    graph = workspace.graph
+    name = target if target in graph.nodes else one_target(workspace, target)
+    return [name] if name in graph.nodes else graph.targets[name]
 
 
 def has_failed(workspace: Workspace, node: str) -> bool:
@@ -37,9 +54,9 @@ def last_failure(workspace: Workspace) -> str | None:
     return max(found, key=lambda node: found[node], default=None)
 
 
-def failures_elsewhere(workspace: Workspace, nodes: Sequence[str]) -> dict[str, LastFailure]:
-    """Return the last failures of some nodes on machines of a farm, if they were not built since."""
-    found = last_failures(workspace.store, workspace.project.records, nodes)
+def failures_elsewhere(workspace: Workspace, target: str) -> dict[str, LastFailure]:
+    """Return the last failures of the nodes of a target on machines of a farm, if they were not built since."""
+    found = last_failures(workspace.store, workspace.project.records, _nodes_of(workspace, target))
     return {node: one for node, one in found.items() if one.machine}
 
 

@@ -18,7 +18,7 @@ from stagewright.engine import pins
 from stagewright.engine.build_options import BuildOptions
 from stagewright.engine.clock import clock_warnings
 from stagewright.engine.last_failures import LastFailure
-from stagewright.engine.logs import failures_elsewhere, has_failed, last_built, last_failure, logs_of
+from stagewright.engine.logs import failures_elsewhere, has_failed, last_built, last_failure, logs_of_target
 from stagewright.engine.pins import PinChange, PinTarget
 from stagewright.engine.plan import (
     Plan,
@@ -163,19 +163,11 @@ class Session:
 
     def logs(self, target: str) -> list[Path]:
         """Return the logs of the builds of a target or node, newest last. Raises ``NOT_BUILT`` if there is none."""
-        logs = [path for node in self._nodes_of(target) for path in logs_of(self._workspace, node)]
-        if not logs:
-            hint = self.project.hint("build", target.rpartition(":")[2])
-            raise StagewrightError(Reason.NOT_BUILT, f"{target}: never built", hint=hint)
-        return logs
+        return logs_of_target(self._workspace, target)
 
     def failures_elsewhere(self, target: str) -> dict[str, LastFailure]:
         """Return the nodes of a target whose last build failed on a machine of a farm."""
-        return failures_elsewhere(self._workspace, self._nodes_of(target))
-
-    def _nodes_of(self, target: str) -> Sequence[str]:
-        name = target if target in self.graph.nodes else one_target(self._workspace, target)
-        return [name] if name in self.graph.nodes else self.graph.targets[name]
+        return failures_elsewhere(self._workspace, target)
 
     def failed(self, entry: Entry) -> bool:
         """Return True if the last build of an entry failed."""

@@ -16,6 +16,7 @@ from integration.plugins import OCI, describe, install
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.kinds.common.base import Stage
+from stagewright.kinds.common.plugin_search import names_plugins
 from stagewright.kinds.registry import by_kind, load_plugins
 
 PAGE = Path(__file__).parents[2] / "docs" / "adding-a-kind.md"
@@ -117,6 +118,7 @@ def test_without_the_package_the_kind_is_unknown(project: Path, tmp_path: Path) 
 KIND = """\
 \"\"\"mine: a test.\"\"\"
 from stagewright.kinds.common.base import Stage
+from stagewright.kinds.common.plugin_search import names_plugins
 class Mine(Stage, kind="{kind}"):
     pass
 class Other(Mine):
@@ -195,3 +197,21 @@ def test_a_command_reports_a_package_that_does_not_fit(tmp_path: Path) -> None:
 def test_commands_that_need_no_kinds_work_with_a_bad_package(tmp_path: Path) -> None:
     describe(tmp_path, "bad", "1", {"mine": "missing:Mine"})
     assert "Usage" in stagewright("--help", site=tmp_path).stdout
+
+
+@pytest.mark.parametrize("folder", ["one-1.0.dist-info", "One.egg-info", "one.egg/EGG-INFO"])
+def test_a_package_that_can_have_plugins_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str) -> None:
+    group = "stagewright.kinds.of-a-test"
+    monkeypatch.syspath_prepend(tmp_path)
+    assert not names_plugins(group)
+    (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / folder / "entry_points.txt").write_text(f"[{group}]\nx = y:Z\n", encoding="utf-8")
+    assert names_plugins(group)
+
+
+def test_packages_in_a_zip_file_can_have_plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "packages.zip").touch()
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path / "missing")])
+    assert not names_plugins("stagewright.kinds.of-a-test")
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path / "packages.zip")])
+    assert names_plugins("stagewright.kinds.of-a-test")

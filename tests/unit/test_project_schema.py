@@ -18,7 +18,9 @@ from stagewright.kinds.registry import kinds
 from stagewright.project.load import load
 from stagewright.project.schema import schema
 from stagewright.project.schema_shapes import ecma_pattern
+from stagewright.project.tables import NAMED, PLAIN
 from stagewright.project.templates import TEMPLATES, copy_template
+from stagewright.project.top_level import TopLevelTables
 
 jsonschema = pytest.importorskip("jsonschema", reason="NOT TESTED: jsonschema is not installed")
 
@@ -35,6 +37,10 @@ def demo() -> dict[str, Any]:
     """The project of the demo as editors read it: dates are texts."""
     data: dict[str, Any] = json.loads(json.dumps(tomllib.loads(DEMO.read_text(encoding="utf-8")), default=str))
     return data
+
+
+def test_the_list_of_keys_without_entries_is_that_of_the_model() -> None:
+    assert set(PLAIN) == TopLevelTables.model_fields.keys() - set(NAMED)
 
 
 def test_the_schema_is_a_valid_schema(validator: Any) -> None:

@@ -9,20 +9,17 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import model_validator
 from pydantic_core import PydanticCustomError
 
 from stagewright.chroot import inside
 from stagewright.errors import Reason, StagewrightError
-from stagewright.kernel.build import build_with_genkernel, build_with_make
-from stagewright.kernel.configure import KernelSources, check_build_tools, check_configuration, configure
 from stagewright.kernel.features import LiveRequirements
 from stagewright.kernel.modules import INSTALL_CONF, SOURCES, KernelSettings, install_conf, install_kernel
 from stagewright.lazy_dataclass import dataclass
 from stagewright.portage.confdir import CCACHE_ENV
-from stagewright.portage.emerge import Portage
 from stagewright.portage.installed import VDB
 from stagewright.project.fields import Atom, ByValue, FilePath, Matching, package_of
 from stagewright.root import files
@@ -30,6 +27,10 @@ from stagewright.root.local import has_program
 from stagewright.root.requirements import MissingRequirement
 from stagewright.root.root import Root
 from stagewright.untrusted import number, read_root_text
+
+if TYPE_CHECKING:
+    from stagewright.kernel.configure import KernelSources
+    from stagewright.portage.emerge import Portage
 
 CONFIG_D = "/etc/kernel/config.d/stagewright.config"
 """File that kernel-build.eclass merges into the configuration of a distribution kernel."""
@@ -143,6 +144,13 @@ def prepare_sources(
     ``requirements`` is None if the kernel is not for a live system. Raises ``ENVIRONMENT_LACKS`` with everything that
     is missing.
     """
+    from stagewright.kernel.configure import (  # noqa: PLC0415  only builds configure kernels
+        KernelSources,
+        check_build_tools,
+        check_configuration,
+        configure,
+    )
+
     root, where = environment.root, environment.name
     if settings.sources:
         environment.portage.install([settings.sources])
@@ -170,6 +178,9 @@ def compile_kernel(
 
     ``overlay`` is a folder whose files genkernel adds to the initramfs.
     """
+    from stagewright.kernel.build import build_with_genkernel, build_with_make  # noqa: PLC0415
+    from stagewright.kernel.configure import configure  # noqa: PLC0415
+
     root = environment.root
     environment.on_phase(f"compile {sources.tree}")
     if settings.build is KernelBuilder.GENKERNEL:

@@ -26,6 +26,7 @@ from stagewright.graph.node import Graph
 from stagewright.kinds.common.artifact import check_growth_limits, check_output_names
 from stagewright.kinds.common.base import INTERNAL, Scope, Stage
 from stagewright.kinds.common.facts import Facts
+from stagewright.kinds.common.plugin_search import names_plugins
 from stagewright.kinds.common.tools import Tool, emulator
 from stagewright.project.model import Project
 
@@ -116,7 +117,7 @@ def kinds() -> dict[str, Models]:
 
     Raises: BAD_PLUGIN if a kind of another package cannot be loaded.
     """
-    load_plugins(entry_points(group=GROUP))
+    load_plugins(entry_points(group=GROUP) if names_plugins(GROUP) else ())
     return {table: Models(table) for table in TABLES}
 
 

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stagewright.confined import Tree
 from stagewright.errors import Reason, StagewrightError
@@ -15,7 +16,6 @@ from stagewright.portage.binpkgs import BinaryPackages
 from stagewright.portage.confdir import PKGDIR, TMPDIR
 from stagewright.portage.distfiles import BuildDistfiles
 from stagewright.portage.ebuild_records import EbuildMetadata, EbuildRecord
-from stagewright.portage.emerge_output import EmergeOutput, failure_excerpt
 from stagewright.portage.installed import Package
 from stagewright.portage.manifests import Manifests
 from stagewright.portage.pkgdir import Pkgdir
@@ -26,6 +26,9 @@ from stagewright.root.root import Root
 from stagewright.root.sandbox import Bind
 from stagewright.run import Answer, full_disk_lines
 from stagewright.store.place import disk_full
+
+if TYPE_CHECKING:
+    from stagewright.portage.emerge_output import EmergeOutput
 
 PORTAGE_UID = 250
 
@@ -146,7 +149,7 @@ class Portage:
         network: those of exactly these versions, whose dependencies are not resolved again. If all packages are in the
         cache, nothing is fetched. With binary package hosts this is not possible: emerge needs their index before.
         """
-        output = EmergeOutput()
+        output = _new_output()
 
         def answer(text: str) -> str | None:
             if not output.asks(text):
@@ -177,7 +180,7 @@ class Portage:
     def _fetch(self, words: Sequence[str], env: Mapping[str, str]) -> None:
         """Fetch everything that the build step needs."""
         self.on_phase("fetch")
-        output = EmergeOutput()
+        output = _new_output()
         if self.binhosts:
             self.binhosts.prepare_fetch()
         with self._noting_downloads(output):
@@ -215,7 +218,7 @@ class Portage:
             plain = replace(self, binpkgs=None, binhosts=None)
             words = plain._emerge(request.target, [*options, *request.atoms])
             env = {"USE": request.use} if request.use is not None else {}
-            output = EmergeOutput()
+            output = _new_output()
             with plain._noting_downloads(output):
                 self._run([*words[:1], "--fetchonly", *words[1:]], env, fetching=True, output=output)
 
@@ -309,7 +312,7 @@ class Portage:
         output: EmergeOutput | None = None,
         answer: Answer | None = None,
     ) -> None:
-        output = output or EmergeOutput()
+        output = output or _new_output()
 
         def on_line(line: str) -> None:
             if step := output.read(line):
@@ -345,4 +348,12 @@ class Portage:
             log = Tree(self.folders.build, links=False).tail(f"portage/{package}/temp/build.log", _LONGEST_LOG)
         except OSError:
             return ""
+        from stagewright.portage.emerge_output import failure_excerpt  # noqa: PLC0415
+
         return failure_excerpt(log.splitlines())
+
+
+def _new_output() -> EmergeOutput:
+    from stagewright.portage.emerge_output import EmergeOutput  # noqa: PLC0415  a plan does not run emerge
+
+    return EmergeOutput()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import configparser
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -33,6 +32,8 @@ def set_names(confdirs: Sequence[Path], repos: Iterable[Repository]) -> frozense
     names = set(BUILT_IN)
     for confdir in confdirs:
         names |= {str(file.relative_to(confdir / "sets")) for file in files_of(confdir / "sets")}
+    import configparser  # noqa: PLC0415  few projects name sets
+
     configs = [confdir / "sets.conf" for confdir in confdirs] + [repo.path / "sets.conf" for repo in repos]
     for file in (file for path in configs for file in files_of(path)):
         parser = configparser.ConfigParser(interpolation=None, strict=False, allow_no_value=True)

@@ -13,8 +13,7 @@ from stagewright.project.fields import Section
 from stagewright.project.model import ProjectInfo
 from stagewright.project.names import NAME
 from stagewright.project.other_words import hint_for_key
-from stagewright.project.tables import NAMED, Problems, Table, TextBudget, substitute
-from stagewright.project.top_level import TopLevelTables
+from stagewright.project.tables import NAMED, PLAIN, Problems, Table, TextBudget, substitute
 from stagewright.project.validate import validate
 from stagewright.project.wording import describe_value
 
@@ -28,9 +27,9 @@ def check_keys(head: Table, problems: Problems) -> bool:
     """Check the names of the keys at the top of the project file. Return True if no table is unknown."""
     unknown = False
     for key, value in head.data.items():
-        if key in TopLevelTables.model_fields:
+        if key in PLAIN:
             continue
-        hint = hint_for_key(key, sorted({*TopLevelTables.model_fields, *NAMED}), None)
+        hint = hint_for_key(key, sorted({*PLAIN, *NAMED}), None)
         if key in ProjectInfo.model_fields and not isinstance(value, dict):
             hint = "write it below [project]"
         unknown |= isinstance(value, dict)

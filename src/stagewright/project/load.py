@@ -10,12 +10,10 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from stagewright.errors import Place, ProblemsError, Reason, StagewrightError, misspelt, nearest
 from stagewright.project import overrides
-from stagewright.project.binhost import Binhost
-from stagewright.project.channels import Channel
 from stagewright.project.check import (
     Unfinished,
     check_entries,
@@ -44,10 +42,10 @@ from stagewright.project.model import (
 )
 from stagewright.project.other_words import OfKind, hint_for_key, meant_key
 from stagewright.project.overrides import Overrides
-from stagewright.project.remotes import Remote
 from stagewright.project.source import Source, read
 from stagewright.project.tables import (
     NO_VARIABLE,
+    PLAIN,
     Problems,
     Reader,
     Table,
@@ -57,8 +55,6 @@ from stagewright.project.tables import (
     substitute,
 )
 from stagewright.project.tarballs import add_tarballs
-from stagewright.project.top_level import TopLevelTables
-from stagewright.project.unreproducible import Unreproducible
 from stagewright.project.validate import mentions, validate
 from stagewright.project.wording import nearest_word
 from stagewright.untrusted import is_utf8
@@ -149,7 +145,7 @@ def _load(
 ) -> Project:
     main = reader(folder / FILE_NAME)
     problems: Problems = []
-    head, named = read_tables(main, folder, problems, TopLevelTables.model_fields, reader)
+    head, named = read_tables(main, folder, problems, PLAIN, reader)
     is_complete = all(problem.reason is Reason.DUPLICATE_NAME or meant_key(problem.hint) for problem in problems)
     is_complete &= check_keys(head, problems)
     _check_format(main, head, problems)
@@ -226,11 +222,22 @@ def _named_sections(
     unknown = Repo(path=UNKNOWN)  # without a folder, packages are not looked up
     return {
         "repos": {name: repos.get(name, unknown) for name in named["repos"]},
-        "binhosts": _sections(Binhost, named["binhosts"], "binhost", files, problems, missing),
-        "channels": _sections(Channel, named["channels"], "channel", files, problems, missing),
-        "unreproducible": _sections(Unreproducible, named["unreproducible"], "difference", files, problems, missing),
-        "remotes": _sections(Remote, named["remotes"], "remote", files, problems, missing),
+        **{
+            name: _sections(_model_of(name), named[name], label, files, problems, missing) if named[name] else {}
+            for name, label in _RARE.items()
+        },
     }
+
+
+_RARE = {"binhosts": "binhost", "channels": "channel", "unreproducible": "difference", "remotes": "remote"}
+"""Tables that few projects have, and the nouns for their entries. Their models are imported when they are used."""
+
+
+def _model_of(table: str) -> type[Section]:
+    from stagewright.project.top_level import TopLevelTables  # noqa: PLC0415
+
+    model: type[Section] = get_args(TopLevelTables.model_fields[table].annotation)[1]
+    return model
 
 
 def _plain_tables(head: Table, variables: Mapping[str, str], problems: Problems) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import field
 from pathlib import Path
-from typing import Annotated, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, runtime_checkable
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -19,18 +19,20 @@ from stagewright.arch import Arch, host_machine
 from stagewright.errors import PROJECT_FILE, Place, StagewrightError
 from stagewright.graph.node import Yields
 from stagewright.lazy_dataclass import dataclass
-from stagewright.project.binhost import Binhost
-from stagewright.project.channels import Channel
 from stagewright.project.fields import WEB, FilePath, FolderPath, Matching, RepoRef, Section
 from stagewright.project.limits import NodeLimits
 from stagewright.project.lock import LAST_EPOCH, Lock, request_digest
 from stagewright.project.names import NAME
 from stagewright.project.native import native_notes
 from stagewright.project.overrides import Override
-from stagewright.project.remotes import Remote
 from stagewright.project.source import KeyPath, nearest_place
-from stagewright.project.unreproducible import Unreproducible
 from stagewright.project.wording import nearest_word
+
+if TYPE_CHECKING:
+    from stagewright.project.binhost import Binhost
+    from stagewright.project.channels import Channel
+    from stagewright.project.remotes import Remote
+    from stagewright.project.unreproducible import Unreproducible
 
 FORMAT = 1
 """Format of the project files that this version reads (docs/format-changelog.md)."""

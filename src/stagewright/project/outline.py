@@ -8,6 +8,7 @@ piece of an invalid file can have errors that nothing reports before the piece i
 
 from __future__ import annotations
 
+import functools
 import re
 import tomllib
 from collections.abc import Collection, Iterator
@@ -36,9 +37,13 @@ _DEEPEST = 5
 _LINES = rf"(?:{_SPACE}(?!\[)(?:{_PLAIN}|{_STRING}|{_brackets(_DEEPEST)})*+(?:{_COMMENT})?\n)*+"
 _NAME = rf"(?:[A-Za-z0-9_-]++|{_BASIC}|{_LITERAL})"
 _HEADER = rf"{_SPACE}\[\[?+{_SPACE}({_NAME}(?:{_SPACE}\.{_SPACE}{_NAME})*+){_SPACE}\]\]?+{_SPACE}\r?(?:{_COMMENT})?\n"
-_TOP, _TABLE = re.compile(_LINES, re.DOTALL), re.compile(_HEADER + _LINES, re.DOTALL)
-_NAMES = re.compile(_NAME)
 _TEXT = re.compile(rf"{_BASIC}|{_LITERAL}")
+
+
+@functools.cache
+def _expressions() -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """Return the expressions for the text above the first table, and for a table. They take 4 ms to compile."""
+    return re.compile(_LINES, re.DOTALL), re.compile(_HEADER + _LINES, re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -67,13 +72,14 @@ class Outline:
 def outline(text: str) -> Outline | None:
     """Return the outline of a file; None if its tables are not certain."""
     text = text if text.endswith("\n") else f"{text}\n"
-    top = _TOP.match(text)
+    top_lines, table_lines = _expressions()
+    top = top_lines.match(text)
     assert top
     pieces: list[tuple[int, int, Key | None]] = [(0, top.end(), None)]
     entries: dict[Key, list[tuple[int, int]]] = {}
     while pieces[-1][1] < len(text):
-        found = _TABLE.match(text, pieces[-1][1])
-        names = _NAMES.findall(found[1]) if found else []
+        found = table_lines.match(text, pieces[-1][1])
+        names = re.findall(_NAME, found[1]) if found else []
         table = _decoded(names[0]) if names else None
         if found is None or table is None:
             return None

@@ -27,6 +27,9 @@ NAMED = (
 )
 """Tables of named entries. Included files may add entries to them."""
 
+PLAIN = ("format", "project", "include", "variables", "distfiles", "fetch", "limits")
+"""Other keys of the main file (``TopLevelTables``)."""
+
 INHERITED = "..."
 """In a list of a stage that extends another: replaced by the items of the other's list."""
 

@@ -6,7 +6,6 @@ Archives of a root get them back from the records. Containers and the sandbox ha
 from __future__ import annotations
 
 import os
-import tarfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,6 +31,8 @@ class DeviceNode(BaseModel):
 
     def tar_header(self, epoch: int) -> bytes:
         """Return the member of a tarball."""
+        import tarfile  # noqa: PLC0415  a plan reads no tarballs
+
         info = tarfile.TarInfo(f".{self.path}")
         info.type = tarfile.CHRTYPE if self.type == "c" else tarfile.BLKTYPE
         info.mode, info.uid, info.gid, info.mtime = self.mode, self.uid, self.gid, epoch

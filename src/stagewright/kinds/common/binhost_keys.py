@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stagewright.errors import StagewrightError
-from stagewright.project.binhost import Binhost
 from stagewright.project.model import Project
 from stagewright.seeds.gentoo_keys import default_keyring, existing_keyring
+
+if TYPE_CHECKING:
+    from stagewright.project.binhost import Binhost
 
 
 def binhost_keys(project: Project, hosts: Mapping[str, Binhost]) -> dict[str, Path]:

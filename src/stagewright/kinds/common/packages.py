@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, ClassVar, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Self, TypeVar
 
 from pydantic import Field
 
@@ -37,7 +37,6 @@ from stagewright.portage.settings import PortageSettings
 from stagewright.portage.unowned import UnownedPattern
 from stagewright.portage.use_check import package_use_notes
 from stagewright.portage.visibility import Visibility
-from stagewright.project.binhost import Binhost
 from stagewright.project.fields import Atom, ByValue, FromRepos, RootRef, marked, package_of
 from stagewright.project.lock import Pin
 from stagewright.project.model import Project
@@ -53,6 +52,9 @@ from stagewright.root.sandbox import Bind
 from stagewright.seeds.apt import fetch_binds, local_services
 from stagewright.seeds.gentoo_keys import FETCH
 from stagewright.trees import remove_tree
+
+if TYPE_CHECKING:
+    from stagewright.project.binhost import Binhost
 
 T = TypeVar("T")
 

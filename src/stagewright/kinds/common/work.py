@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Generic, TypeVar, cast
+from typing import IO, TYPE_CHECKING, Generic, TypeVar, cast
 
 from stagewright.arch import Machine
 from stagewright.errors import Reason, StagewrightError
@@ -15,7 +15,6 @@ from stagewright.graph.keys import Key
 from stagewright.graph.node import Node, Yields
 from stagewright.kinds.common.context import StageContext
 from stagewright.kinds.common.facts import F, Facts, LayerFacts
-from stagewright.kinds.common.lineage import LineageEntry
 from stagewright.kinds.common.tools import emulator
 from stagewright.lazy_dataclass import dataclass
 from stagewright.portage.installed import Package
@@ -24,9 +23,12 @@ from stagewright.root.emulation import find_emulator, machine_of, register, unse
 from stagewright.root.job_tokens import folder_of
 from stagewright.root.root import Root
 from stagewright.root.sandbox import Bind
-from stagewright.store.content import KnownDigest
-from stagewright.store.meta import Meta
 from stagewright.store.store import Store
+
+if TYPE_CHECKING:
+    from stagewright.kinds.common.lineage import LineageEntry
+    from stagewright.store.content import KnownDigest
+    from stagewright.store.meta import Meta
 
 C_co = TypeVar("C_co", bound=StageContext, covariant=True)
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import model_validator
 from pydantic_core import PydanticCustomError
@@ -28,27 +28,20 @@ from stagewright.kernel.choose import (
     prepare_sources,
     provide_kernel,
 )
-from stagewright.kernel.configure import KernelSources
 from stagewright.kernel.features import LiveRequirements, check_features, disabled_requirements, read_features
-from stagewright.kernel.find import copy_image, copy_out, find_image
 from stagewright.kernel.modules import install_kernel, rebuild_modules
 from stagewright.kinds.common.base import Scope, arch_of
 from stagewright.kinds.common.context import PackageContext
 from stagewright.kinds.common.facts import Facts
-from stagewright.kinds.common.kernel_environment import kernel_environment
 from stagewright.kinds.common.packages import PackageStage
-from stagewright.kinds.common.parts import write_parts
 from stagewright.kinds.common.tools import SIGN
 from stagewright.kinds.common.work import Built, Work
-from stagewright.kinds.media.payload_files import copy_modules, take_over
-from stagewright.kinds.media.payload_parts import payload_parts
 from stagewright.media.arguments import InitramfsKind
 from stagewright.media.efi import EfiArch
 from stagewright.media.firmware_files import choose_firmware, copy_firmware, missing_firmware
 from stagewright.media.initramfs import DracutRun, InitramfsSettings, make_initramfs, missing_for_dracut
 from stagewright.media.initramfs_contents import align
 from stagewright.media.loaders import Loader
-from stagewright.media.memtest import missing_memtest, take_memtest
 from stagewright.media.payload import FIRMWARE, LOADERS, MEMTEST, MODULES, BootKernel, Payload, kernel_paths
 from stagewright.media.signing import SecureBoot, sign
 from stagewright.netboot.programs import PROGRAMS, NetLoader
@@ -61,6 +54,9 @@ from stagewright.root.emulation import machine_of
 from stagewright.root.requirements import MissingRequirement
 from stagewright.root.root import Root
 from stagewright.root.sandbox import Bind
+
+if TYPE_CHECKING:
+    from stagewright.kernel.configure import KernelSources
 
 _OUT = "/mnt/payload"
 
@@ -197,6 +193,9 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
 
     def build(self, work: Work[PackageContext]) -> Built:
         """Install packages, make kernels and initramfs, and copy the parts out."""
+        from stagewright.kinds.common.parts import write_parts
+        from stagewright.kinds.media.payload_parts import payload_parts
+
         payload = work.new_folder("payload")
         root, portage = self.mount_with_portage(work, [Bind(work.new_folder("nothing"), _OUT)])
         if self.packages:
@@ -244,6 +243,10 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
 
         Sources are installed and configured, but not compiled. Raises: ENVIRONMENT_LACKS.
         """
+        from stagewright.kernel.find import find_image
+        from stagewright.kinds.common.kernel_environment import kernel_environment
+        from stagewright.media.memtest import missing_memtest
+
         where = repr(self.root)
         missing = [one for loader in self.loaders for one in loader.missing(root, efi)]
         missing += [one for loader in self.network_loaders for one in loader.missing(root, efi)]
@@ -299,6 +302,10 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
         self, name: str, root: Root, portage: Portage, work: Work[PackageContext], sources: KernelSources | None
     ) -> BootKernel:
         """Make one kernel with its packages and its initramfs, and copy it out before the next one is made."""
+        from stagewright.kernel.find import copy_image, copy_out, find_image
+        from stagewright.kinds.common.kernel_environment import kernel_environment
+        from stagewright.kinds.media.payload_files import copy_modules
+
         settings, payload = self._named()[name], work.folder / "payload"
         kernel, initramfs = kernel_paths(name, first=name == self.first_kernel)
         work.phase(f"kernel {name}")
@@ -350,6 +357,9 @@ class LiveStage2(PackageStage, kind="livecd-stage2"):
         )
 
     def _take_loaders(self, root: Root, payload: Path, efi: EfiArch, work: Work[PackageContext]) -> None:
+        from stagewright.kinds.media.payload_files import take_over
+        from stagewright.media.memtest import take_memtest
+
         work.phase("boot loaders")
         for loader in self.loaders:
             taken = work.new_folder(f"loader-{loader}")

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib.machinery import PathFinder
 from importlib.metadata import distributions
 from pathlib import Path
 
@@ -202,7 +203,8 @@ def test_commands_that_need_no_kinds_work_with_a_bad_package(tmp_path: Path) -> 
 @pytest.mark.parametrize("folder", ["one-1.0.dist-info", "One.egg-info", "one.egg/EGG-INFO"])
 def test_a_package_that_can_have_plugins_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str) -> None:
     group = "stagewright.kinds.of-a-test"
-    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    monkeypatch.setattr(sys, "meta_path", [PathFinder])  # other tests can add finders
     assert not names_plugins(group)
     (tmp_path / folder).mkdir(parents=True)
     (tmp_path / folder / "entry_points.txt").write_text(f"[{group}]\nx = y:Z\n", encoding="utf-8")
@@ -211,7 +213,8 @@ def test_a_package_that_can_have_plugins_is_found(tmp_path: Path, monkeypatch: p
 
 def test_packages_in_a_zip_file_can_have_plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "packages.zip").touch()
-    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path / "missing")])
+    monkeypatch.setattr(sys, "meta_path", [PathFinder])
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "missing")])
     assert not names_plugins("stagewright.kinds.of-a-test")
-    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path / "packages.zip")])
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "packages.zip")])
     assert names_plugins("stagewright.kinds.of-a-test")

@@ -25,6 +25,7 @@ from bench import (
     plan,
     remotes,
     roots,
+    seeds,
     specs,
     start,
     trees,
@@ -36,7 +37,7 @@ BENCHMARKS = {
     module.__name__.rpartition(".")[2]: module
     for module in (
         *(start, plan, atoms, digests, trees, content, specs),
-        *(nodes, cores, farm_nodes, remotes, roots, packing, unpacking, media, live, netboot, embedded),
+        *(nodes, cores, farm_nodes, remotes, roots, seeds, packing, unpacking, media, live, netboot, embedded),
     )
 }
 """All benchmarks by name, in their order."""

@@ -29,9 +29,9 @@ def measure(setting: Setting) -> list[Row]:
     tree = _tree(setting.folder / "tree", setting.count(PACKAGES))
     cache, log = setting.folder / "cache", setting.folder / "sums"
     rounds = range(setting.count(ROUNDS))
-    first, floor = _in_turns([lambda: _anew(tree, cache), lambda: _shell(_SUMS, tree, log)], rounds)
+    first, floor = _in_turns([lambda: _first(tree, cache), lambda: _shell(_SUMS, tree, log)], rounds)
     subprocess.run(["sh", "-ec", _COMMIT, "sh", tree], check=True, capture_output=True)
-    _anew(tree, cache)
+    _first(tree, cache)
     status = 'git -C "$1" status --short > "$2"'
     later, its = _in_turns([lambda: _digest(tree, cache), lambda: _shell(status, tree, log)], rounds)
     files = setting.count(PACKAGES) * 7
@@ -52,7 +52,7 @@ def _row(name: str, ours: tuple[float, float], floor: tuple[float, float], limit
     return Row(name, ours[1] / max(floor[1], 0.01), limit, "", note)
 
 
-def _anew(tree: Path, cache: Path) -> None:
+def _first(tree: Path, cache: Path) -> None:
     """Digest a tree of which nothing is remembered."""
     shutil.rmtree(cache, ignore_errors=True)
     cache.mkdir()

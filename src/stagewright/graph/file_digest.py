@@ -88,7 +88,7 @@ def tree_digest(
     info = path.stat()
     if not stat.S_ISDIR(info.st_mode):
         if not stat.S_ISREG(info.st_mode):
-            raise _strange(path)
+            raise strange(path)
         return hashlib.sha256(f"file {info.st_mode & bits:o} {digest(path, info)}".encode()).hexdigest()
     total = hashlib.sha256()
     for lines in _lines_of_folders(os.fspath(path), memory or NoMemory(), _Reading(digest, bits, report)):
@@ -221,7 +221,7 @@ def _read(folders: Sequence[_Changed], digest: FileDigest, bits: int) -> None:
             elif stat.S_ISDIR(mode):
                 line = f"dir {mode & bits:o}"
             else:
-                raise _strange(Path(path))
+                raise strange(Path(path))
             found.append(f"{folder.prefix}{name}\0{line}\n")
         folder.lines = "".join(found).encode(errors="surrogateescape")
 
@@ -255,7 +255,8 @@ def _open_untouched(path: str) -> int:
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
 
-def _strange(path: Path) -> StagewrightError:
+def strange(path: Path) -> StagewrightError:
+    """Return the error for a socket, a device or a pipe."""
     return StagewrightError(
         Reason.INVALID_VALUE, f"{path}: not a file, folder or link", hint="remove it from the project"
     )

@@ -138,9 +138,9 @@ def make_esp(
         stream.truncate(size)
     env = {"SOURCE_DATE_EPOCH": str(epoch), "MTOOLS_SKIP_CHECK": "1"}
     run(["mkfs.vfat", "--invariant", "-i", number, "-n", "ESP", target], env=env, log=log)
-    for name in sorted(entry.name for entry in tree.iterdir()):
+    if entries := sorted(str(entry) for entry in tree.iterdir()):
         # Without -m, mcopy writes SOURCE_DATE_EPOCH: files of a payload from a remote have the time of their arrival.
-        words = ["mcopy", "-s", "-Q", "-i", str(target), str(tree / name), "::"]
+        words = ["mcopy", "-s", "-Q", "-i", str(target), *entries, "::"]
         run_host_program(words, reads=[tree], writes=[target], env=env, log=log)
     return target
 

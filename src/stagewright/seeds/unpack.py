@@ -161,8 +161,7 @@ def _judge(name: str, code: int, said: str, damage: StagewrightError | None) -> 
             hint="the files were discarded: use an archive from a trusted source",
         )
     if "Cannot change ownership" in said and "Invalid argument" in said:
-        hint = "use an archive with ids from 0 to 65535"
-        raise StagewrightError(Reason.BAD_ARCHIVE, f"{name}: owners that builds do not have", detail=shown, hint=hint)
+        raise foreign_owners(name, shown)
     if lost := _NO_ATTRIBUTE.search(said):
         raise _lost(name, lost)
     if code or damage:
@@ -170,6 +169,12 @@ def _judge(name: str, code: int, said: str, damage: StagewrightError | None) -> 
         raise StagewrightError(
             Reason.BAD_ARCHIVE, f"{name}: cannot be unpacked", detail=detail, hint="fetch the archive again"
         )
+
+
+def foreign_owners(name: str, detail: str) -> StagewrightError:
+    """Return the error for owners of files that builds do not have."""
+    what, hint = f"{name}: owners that builds do not have", "use an archive with ids from 0 to 65535"
+    return StagewrightError(Reason.BAD_ARCHIVE, what, detail=detail, hint=hint)
 
 
 def _lost(name: str, found: re.Match[str]) -> StagewrightError:

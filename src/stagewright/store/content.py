@@ -18,12 +18,12 @@ import json
 import os
 import stat
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from stagewright.attributes import CAPABILITIES, attributes
-from stagewright.graph.file_digest import FileDigest, file_digest
+from stagewright.graph.file_digest import FileDigest
 from stagewright.ids import capability_of
 from stagewright.lazy_dataclass import dataclass
 from stagewright.trees import Step, walk_tree
@@ -49,6 +49,10 @@ TYPES = {
     stat.S_IFSOCK: "socket",
 }
 """Names of the types of files, by the format bits of their mode (inode(7))."""
+
+
+Identity = tuple[int, int, int, int]
+"""Device, inode, size and time of a file."""
 
 
 class Entry(NamedTuple):
@@ -111,14 +115,21 @@ class Reader:
     Owners of binary packages do not count: artifacts and the cache share these files.
 
     ``unreadable`` gets the error of a file that cannot be read and returns what stands for its content. ``digest``
-    replaces the function that reads a file.
+    replaces the function that reads a file. ``digested`` has the digests of files that need not be read.
     """
 
     def __init__(
-        self, ids: Ids, unreadable: Callable[[OSError], str], *, times: bool, digest: FileDigest | None = None
+        self,
+        ids: Ids,
+        unreadable: Callable[[OSError], str],
+        *,
+        times: bool,
+        digest: FileDigest | None = None,
+        digested: Mapping[Identity, str] | None = None,
     ) -> None:
         self._given = self._ids = ids
-        self._known = digest
+        self._digest_of = digest
+        self._digested = digested or {}
         self._unreadable = unreadable
         self._times = times
         self._seen: dict[tuple[int, int], int] = {}
@@ -180,6 +191,8 @@ class Reader:
             first = self._seen.setdefault((info.st_dev, info.st_ino), self._count)
             if first != self._count:
                 return f"={first}", {}
+        if known := self._digested.get(_identity(info)):
+            return known, _attributes(f"/proc/self/fd/{folder}/{name}", self._ids)
         try:
             descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
             try:
@@ -191,8 +204,8 @@ class Reader:
             return self._unreadable(OSError(error.errno, error.strerror, path)), {}
 
     def _digest(self, descriptor: int) -> str:
-        if self._known:  # by the descriptor, because a path can be too long
-            return self._known(Path(f"/proc/self/fd/{descriptor}"), os.fstat(descriptor))
+        if self._digest_of:  # by the descriptor, because a path can be too long
+            return self._digest_of(Path(f"/proc/self/fd/{descriptor}"), os.fstat(descriptor))
         total = hashlib.sha256()
         while data := os.read(descriptor, _CHUNK):
             total.update(data)
@@ -220,7 +233,7 @@ def fail(error: OSError) -> str:
 class KnownDigest:
     """A file that the caller has digested. It is not read again as long as its size and time are the same."""
 
-    identity: tuple[int, int, int, int]
+    identity: Identity
     sha256: str
 
     @classmethod
@@ -228,15 +241,14 @@ class KnownDigest:
         """Return the record of a file that is complete. ``sha256`` is the digest of its content, in hexadecimal."""
         return cls(_identity(path.stat()), sha256)
 
+    @classmethod
+    def of_open(cls, descriptor: int, sha256: str) -> KnownDigest:
+        """Return the record of an open file that is complete."""
+        return cls(_identity(os.fstat(descriptor)), sha256)
 
-def _identity(info: os.stat_result) -> tuple[int, int, int, int]:
+
+def _identity(info: os.stat_result) -> Identity:
     return info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns
-
-
-def _known(files: Iterable[KnownDigest]) -> FileDigest | None:
-    """Return the function that digests files, apart from these; None if there are none."""
-    digests = {file.identity: file.sha256 for file in files}
-    return (lambda path, info: digests.get(_identity(info)) or file_digest(path)) if digests else None
 
 
 def write_content(
@@ -251,7 +263,7 @@ def write_content(
 
     ``digested`` are files that need not be read.
     """
-    reader = Reader(ids, fail, times=times, digest=_known(digested))
+    reader = Reader(ids, fail, times=times, digested={file.identity: file.sha256 for file in digested})
     total = hashlib.sha256()
     with target.open("xb") as stream:
         with gzip.GzipFile(filename="", mode="wb", compresslevel=1, fileobj=stream, mtime=0) as packed:

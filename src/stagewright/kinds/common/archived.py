@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, TypeVar
 
@@ -106,22 +107,30 @@ class ArchiveSeed(Seed):
     ) -> Built:
         """Return a seed after ``fill`` has filled its tree and has returned the device nodes that it left out.
 
-        The tree is removed after every error, for example if its programs are for another architecture.
         ``origin`` is the entry "archive" of the facts.
+        """
+        with self.filling(work, name) as tree:
+            devices = tuple(fill(tree))
+            set_new_times(tree, work.epoch)
+        return Built(tree, LayerFacts(archive=dict(origin), devices=devices or None))
+
+    @contextlib.contextmanager
+    def filling(self, work: Work[StageContext], name: str) -> Iterator[Path]:
+        """Yield the empty tree of a seed, which the block fills.
+
+        The tree is removed after every error, for example if its programs are for another architecture.
         """
         from stagewright.seeds.unpack import check_root
 
         work.phase("unpack")
         tree = work.new_folder("tree")
         try:
-            devices = tuple(fill(tree))
-            set_new_times(tree, work.epoch)
+            yield tree
             check_root(tree, name)
             self._compare(tree, name, work)
         except BaseException:
             remove_tree(tree)  # the folder of a failed build stays, but it must not contain unverified files
             raise
-        return Built(tree, LayerFacts(archive=dict(origin), devices=devices or None))
 
     def unpack(self, work: Work[StageContext], archive: Path, origin: Mapping[str, str | int], name: str = "") -> Built:
         """Unpack a tarball and return the seed."""

@@ -9,29 +9,22 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from stagewright.attributes import CAPABILITIES, attributes
-from stagewright.confined import Tree
 from stagewright.errors import Reason, StagewrightError
-from stagewright.graph.file_digest import IGNORED, file_digest, walk
+from stagewright.graph.file_digest import file_digest, walk
 from stagewright.ids import INVOKER, capability_of, is_private, outside
 from stagewright.kinds.common.archived import ArchiveSeed
 from stagewright.kinds.common.base import Scope
 from stagewright.kinds.common.context import StageContext
+from stagewright.kinds.common.facts import LayerFacts
 from stagewright.kinds.common.work import Built, Work
 from stagewright.project.fields import Matching, ProjectFile
-from stagewright.root.devices import DeviceNode
-from stagewright.run import run
-from stagewright.seeds.unpack import unpack
-
-_INCLUDED = (f"--xattrs-include={CAPABILITIES}", "--xattrs-include=user.*")
-"""Arguments of tar(1) for the attributes that a layer gets: no access lists, and nothing that belongs to a computer."""
+from stagewright.units import parse_size
 
 
 class FileContext(StageContext):
@@ -60,7 +53,7 @@ class FileSeed(ArchiveSeed, kind="file"):
         return FileContext(source_date_epoch=scope.project.epoch, owners=owners)
 
     def build(self, work: Work[FileContext]) -> Built:
-        """Check the digest and unpack the archive. A folder is packed first, so that the same checks apply."""
+        """Check the digest and unpack the archive, or copy the folder."""
         source = work.files[self.file].resolve()
         if source.is_dir():
             return self._of_folder(work, source)
@@ -74,6 +67,8 @@ class FileSeed(ArchiveSeed, kind="file"):
         return self.unpack(work, source, {"file": self.file, "sha256": found}, self.file)
 
     def _of_folder(self, work: Work[FileContext], source: Path) -> Built:
+        from stagewright.seeds.copied import FolderCopy
+
         if self.sha256:
             what = f"{self.file}: `sha256` is for tarballs, and this is a folder"
             raise StagewrightError(
@@ -83,52 +78,25 @@ class FileSeed(ArchiveSeed, kind="file"):
         if keep and _owners(source) != work.context.owners:
             what = f"{self.file}: owners or attributes that builds of this user cannot see, or that change now"
             raise StagewrightError(Reason.INVALID_VALUE, what, hint='use owners = "root", or build as root')
-        archive = work.folder / "folder.tar"
-        owners = list(_true_owners(source, work.folder)) if keep else ["--owner=0", "--group=0"]
-        run([*_pack(archive, work.epoch), *owners, f"--directory={source}", "."], log=work.log)
-        # The number of files in a folder of the project is not limited.
-        bounds = replace(self.limits.bounds(archive.stat().st_size), members=10**9)
-
-        def fill(tree: Path) -> Sequence[DeviceNode]:
-            scan = unpack(archive, tree, work.log, bounds, name=self.file)
-            if keep and is_private():
-                _keep_capabilities(source, tree)
-            return scan.devices
-
-        built = self.unpacked(work, fill, self.file, {"file": self.file, "owners": work.context.owners or "root"})
-        archive.unlink()
-        return built
+        with self.filling(work, self.file) as tree:
+            copy = FolderCopy(source, tree, work.epoch)
+            copy.most = parse_size(self.limits.size) if self.limits.size else None
+            if keep:
+                copy.owner, copy.attributes = _true_owner, _true_attributes
+            copy.make()
+        facts = LayerFacts(archive={"file": self.file, "owners": work.context.owners or "root"})
+        return Built(tree, facts, digested=tuple(copy.digested))
 
 
-def _pack(archive: Path, epoch: int) -> list[str]:
-    """Return the command that packs a folder with nothing that its key does not cover."""
-    words = ["tar", "--create", f"--file={archive}", "--numeric-owner", "--sparse"]
-    words += [f"--exclude={name}" for name in sorted(IGNORED)]
-    return [*words, f"--mtime=@{epoch}", "--sort=name", "--hard-dereference"]
+def _true_owner(info: os.stat_result) -> tuple[int, int]:
+    """Return the owner of a file as it is outside of the user namespace."""
+    return outside(info.st_uid), outside(info.st_gid, "gid")
 
 
-def _true_owners(folder: Path, work: Path) -> Iterator[str]:
-    """Yield arguments of tar(1) that keep owners, as they are outside of the user namespace, and attributes."""
-    infos = [os.lstat(folder), *(entry.stat(follow_symlinks=False) for entry, _ in walk(folder))]
-    users, groups = {info.st_uid for info in infos}, {info.st_gid for info in infos}
-    for name, of, found in (("owner", "uid", users), ("group", "gid", groups)):
-        path = work / f"{name}.map"
-        lines = [f"+{number} root:{outside(number, of)}\n" for number in sorted(found)]
-        path.write_text("".join(lines), encoding="ascii")
-        yield f"--{name}-map={path}"
-    yield from ("--xattrs", *_INCLUDED)
-    if is_private():
-        yield f"--xattrs-exclude={CAPABILITIES}"  # see _keep_capabilities
-
-
-def _keep_capabilities(folder: Path, tree: Path) -> None:
-    """Set the capabilities of files, which tar(1) reads with the id of the root of another user namespace."""
-    copy = Tree(tree, links=False)
-    for entry, relative in walk(folder):
-        value = _attributes(entry.path).get(CAPABILITIES)
-        if value and copy.is_file(relative):
-            with copy.descriptor(relative, os.O_RDONLY) as file:
-                os.setxattr(file, CAPABILITIES, value)
+def _true_attributes(place: Path | str | int) -> dict[str, bytes]:
+    """Return the attributes of a file that a layer gets: no access lists, and nothing that belongs to a computer."""
+    kept = {name: value for name, value in _attributes(place).items() if not name.startswith("user.overlay.")}
+    return {name: value for name, value in kept.items() if name == CAPABILITIES or name.startswith("user.")}
 
 
 def _owners(folder: Path) -> str:
@@ -146,7 +114,7 @@ def _owner(path: Path | str) -> str:
     return " ".join([f"{outside(info.st_uid)}:{outside(info.st_gid, 'gid')}", *kept])
 
 
-def _attributes(path: Path | str) -> dict[str, bytes]:
+def _attributes(path: Path | str | int) -> dict[str, bytes]:
     """Return the extended attributes of a file as they are outside of the user namespace."""
     found = attributes(path)
     if is_private() and CAPABILITIES in found:

@@ -1,0 +1,117 @@
+"""Copies of folders as roots: what they get, what they leave out, and what is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+import stat
+from pathlib import Path
+
+import pytest
+
+from stagewright.errors import Reason, StagewrightError
+from stagewright.seeds.copied import FolderCopy
+from stagewright.store.content import KnownDigest
+from stagewright.trees import remove_tree
+
+EPOCH = 1_795_132_800
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    root = tmp_path / "source"
+    (root / "usr/bin").mkdir(parents=True)
+    (root / "usr/bin/program").write_text("program\n", encoding="utf-8")
+    (root / "etc").mkdir()
+    return root
+
+
+def copied(source: Path) -> FolderCopy:
+    target = source.with_name("target")
+    target.mkdir()
+    user = os.getuid(), os.getgid()
+    copy = FolderCopy(source, target, EPOCH, owner=lambda _: user)
+    copy.make()
+    return copy
+
+
+def test_a_copy_has_modes_and_links_and_the_time_of_the_build(source: Path) -> None:
+    (source / "usr/bin/program").chmod(0o4711)
+    (source / "usr").chmod(0o1755)
+    (source / "usr/bin").chmod(0o555)
+    (source / "etc/link").symlink_to("../nowhere")
+    target = copied(source).target
+    for name, mode in (("usr", 0o1755), ("usr/bin", 0o555), ("usr/bin/program", 0o4711), (".", 0o755)):
+        assert stat.S_IMODE((target / name).stat().st_mode) == mode
+    assert (target / "etc/link").readlink() == Path("../nowhere")
+    assert {path.lstat().st_mtime_ns for path in (target, *target.rglob("*"))} == {EPOCH * 10**9}
+
+
+def test_the_digests_are_those_of_the_copies(source: Path) -> None:
+    (source / "etc/large").write_bytes(os.urandom((2 << 20) + 5))
+    (source / "etc/empty").touch()
+    copy = copied(source)
+    files = [path for path in copy.target.rglob("*") if path.is_file()]
+    expected = [KnownDigest.of(path, hashlib.sha256(path.read_bytes()).hexdigest()) for path in files]
+    assert len(files) == 3
+    assert set(copy.digested) == set(expected)
+    assert all(path.read_bytes() == (source / path.relative_to(copy.target)).read_bytes() for path in files)
+
+
+def test_names_of_a_file_become_files(source: Path) -> None:
+    os.link(source / "usr/bin/program", source / "usr/bin/other")
+    target = copied(source).target
+    assert (target / "usr/bin/program").stat().st_nlink == 1
+    assert (target / "usr/bin/other").read_text(encoding="utf-8") == "program\n"
+
+
+def test_holes_stay_holes(source: Path) -> None:
+    with (source / "etc/sparse").open("wb") as stream:
+        stream.seek(5_000_000)
+        stream.write(b"middle")
+        stream.truncate(10_000_000)
+    copy = copied(source)
+    made = copy.target / "etc/sparse"
+    assert made.read_bytes() == (source / "etc/sparse").read_bytes()
+    assert made.stat().st_blocks * 512 < 1_000_000
+    assert hashlib.sha256(made.read_bytes()).hexdigest() in {file.sha256 for file in copy.digested}
+
+
+def test_the_history_of_a_repository_is_left_out(source: Path) -> None:
+    (source / "etc/.git").mkdir()
+    (source / "usr/.git").write_text("gitdir: elsewhere\n", encoding="utf-8")
+    target = copied(source).target
+    assert not (target / "etc/.git").exists()
+    assert not (target / "usr/.git").exists()
+
+
+def test_a_deep_folder_is_copied(source: Path) -> None:
+    deep = os.open(source / "etc", os.O_RDONLY)
+    for _ in range(1500):  # longer than a path may be
+        os.mkdir("folder", dir_fd=deep)
+        inner = os.open("folder", os.O_RDONLY, dir_fd=deep)
+        os.close(deep)
+        deep = inner
+    os.close(os.open("file", os.O_CREAT | os.O_WRONLY, dir_fd=deep))
+    os.close(deep)
+    copy = copied(source)
+    assert len(copy.digested) == 2
+    for tree in (source, copy.target):
+        remove_tree(tree)
+
+
+def test_a_socket_is_refused(source: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(source / "etc/socket"))
+        with pytest.raises(StagewrightError) as caught:
+            copied(source)
+    assert caught.value.reason is Reason.INVALID_VALUE
+    assert "etc/socket" in str(caught.value)
+
+
+def test_a_folder_above_its_limit_is_refused(source: Path) -> None:
+    source.with_name("target").mkdir()
+    with pytest.raises(StagewrightError) as caught:
+        FolderCopy(source, source.with_name("target"), EPOCH, most=7).make()
+    assert caught.value.reason is Reason.ARCHIVE_TOO_LARGE

@@ -37,7 +37,8 @@ help:
 	@echo "make tutorials    type the tutorials: build and boot (ten minutes)"
 	@echo "make fuzz         hostile inputs for every reader of data that others wrote (half an hour)"
 	@echo "make lint         ruff, mypy, and the checks of the language and of accesses to files"
-	@echo "make bench        measure speed and fail if a limit is exceeded"
+	@echo "make bench        measure speed and fail if a limit is exceeded; with CATALYST=DIR and DECOMP=DIR also"
+	@echo "                  Catalyst, from checkouts of it and of pyDeComp"
 	@echo "make namespace-bench  measure what the user namespace of builds costs (an hour)"
 	@echo "make setup        install what is missing; the command is then $(STAGEWRIGHT)"
 	@echo "make test-setup   also install what other architectures, tests and benchmarks need"
@@ -172,7 +173,7 @@ lint: test-setup
 	$(VENV)/bin/python -m tools.language && $(VENV)/bin/python -m tools.file_access
 
 bench: test-setup
-	$(VENV)/bin/python -m bench
+	$(VENV)/bin/python -m bench $(if $(CATALYST),--catalyst $(CATALYST) --decomp $(DECOMP))
 
 namespace-bench: test-setup
 	$(VENV)/bin/python -m bench.user_namespace

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from bench import (
     atoms,
+    catalyst,
     content,
     cores,
     digests,
@@ -42,18 +43,28 @@ BENCHMARKS = {
 }
 """All benchmarks by name, in their order."""
 
+PEERS = {"catalyst": catalyst}
+"""Benchmarks that need a checkout of another program."""
+
 
 def main() -> int:
     """Run the chosen benchmarks; return 1 if a limit is exceeded."""
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument("--store", type=Path, default=Path("/var/cache/stagewright-bench"), help="kept between runs")
-    parser.add_argument("--only", nargs="*", choices=BENCHMARKS, help="names of benchmarks (default: all)")
+    parser.add_argument("--only", nargs="*", choices=[*BENCHMARKS, *PEERS], help="names of benchmarks (default: all)")
     parser.add_argument("--tiny", action="store_true", help="run on tiny inputs, without judging the numbers")
+    parser.add_argument("--catalyst", type=Path, help="a checkout of Catalyst, to compare with")
+    parser.add_argument("--decomp", type=Path, help="a checkout of pyDeComp, which Catalyst needs")
     options = parser.parse_args()
+    if bool(options.catalyst) != bool(options.decomp) or ("catalyst" in (options.only or ()) and not options.catalyst):
+        parser.error("--catalyst and --decomp belong together")
     rows: list[Row] = []
-    for name in options.only or BENCHMARKS:
+    for name in options.only or [*BENCHMARKS, *(PEERS if options.catalyst else ())]:
         with tempfile.TemporaryDirectory(prefix=f"bench-{name}-", dir="/var/tmp") as folder:
-            found = BENCHMARKS[name].measure(Setting(Path(folder), options.store, options.tiny))
+            setting = Setting(
+                Path(folder), options.store, options.tiny, catalyst=options.catalyst, decomp=options.decomp
+            )
+            found = {**BENCHMARKS, **PEERS}[name].measure(setting)
         show(found)
         rows += found
     return 0 if options.tiny or all(row.fine for row in rows) else 1

@@ -28,7 +28,7 @@ tar -C "$WORK/target" --sort=name --numeric-owner --xattrs --xattrs-include="*" 
   -cf "$WORK/out.tar.zst" .
 """
 
-_LEAST = "sys-apps/demo-baselayout"
+LEAST = "sys-apps/demo-baselayout"
 """A package without dependencies, which nothing is compiled for."""
 
 _PACK = '\n[stages.packed]\nkind = "tarball"\nroot = "system"\n'
@@ -39,12 +39,12 @@ def measure(setting: Setting) -> list[Row]:
     store, project = setting.store, copy_of_demo(setting, "embedded")
     text = (project / "stagewright.toml").read_text(encoding="utf-8") + _PACK
     if setting.tiny:
-        text = text.replace('"virtual/demo-system", "app-misc/greet"', f'"{_LEAST}"')
+        text = text.replace('"virtual/demo-system", "app-misc/greet"', f'"{LEAST}"')
     (project / "stagewright.toml").write_text(text, encoding="utf-8")
     stagewright(project, store, "build", "packed", "--progress=quiet")  # seeds, and every binary package
     if not (setting.demo / "stagewright.lock").exists():
         shutil.copy(project / "stagewright.lock", setting.demo)  # the next run finds the seed of this one
-    packages = _LEAST if setting.tiny else "virtual/demo-system app-misc/greet"
+    packages = LEAST if setting.tiny else "virtual/demo-system app-misc/greet"
     ours, floors = [], []
     memory: list[float] = []
 

@@ -21,13 +21,16 @@ class Setting:
     """Where a benchmark works, on how much, and which project it builds.
 
     ``folder`` is empty and removed afterwards; ``store`` is kept between runs. ``tiny`` shrinks every input, so that a
-    test can run all benchmarks in seconds; the numbers then say nothing.
+    test can run all benchmarks in seconds; the numbers then say nothing. ``catalyst`` and ``decomp`` are checkouts of
+    Catalyst and of its library DeComp, if there are any.
     """
 
     folder: Path
     store: Path
     tiny: bool = False
     demo: Path = DEMO
+    catalyst: Path | None = None
+    decomp: Path | None = None
 
     def bytes(self, full: int) -> int:
         """Return the size of an input in bytes."""

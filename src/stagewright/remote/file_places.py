@@ -8,6 +8,7 @@ import secrets
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -195,7 +196,7 @@ class FsspecPlace:
             except FileNotFoundError:
                 return {}
             return {
-                path.removeprefix(f"{base}/"): Found(int(info.get("size") or 0), _time_of(info))
+                path.removeprefix(f"{base}/"): Found(int(info.get("size") or 0), time_of(info))
                 for path, info in found.items()
                 if not path.rpartition("/")[2].startswith(HIDDEN)
             }
@@ -213,7 +214,7 @@ class FsspecPlace:
                 for path, info in self.system.find(f"{base}/{folder}", detail=True).items():
                     if path.rpartition("/")[2].startswith(HIDDEN):
                         name, size = path.removeprefix(f"{base}/"), int(info.get("size") or 0)
-                        yield Unfinished(name, size, _time_of(info), partial(self.remove, name))
+                        yield Unfinished(name, size, time_of(info), partial(self.remove, name))
 
     def _parts(self) -> Iterator[Unfinished]:
         """Yield the uploads in parts below the prefix. They take room, and no listing of objects has them."""
@@ -243,9 +244,18 @@ def _is_past_the_end(error: Exception) -> bool:
     return "416" in str(error) or "InvalidRange" in str(error)
 
 
-def _time_of(info: Mapping[str, Any]) -> float:
+_TIMES = ("LastModified", "last_modified", "mtime", "updated", "modified", "created")
+"""The names by which services give the time of an object: S3, Azure, SFTP and folders, Google, WebDAV, memory."""
+
+
+def time_of(info: Mapping[str, Any]) -> float:
     """Return the time of an object in seconds since 1970; 0 if the service does not say it."""
-    when = info.get("LastModified") or info.get("mtime") or info.get("updated") or info.get("modified") or 0
-    if hasattr(when, "timestamp"):
-        return float(when.timestamp())
+    when = next((info[name] for name in _TIMES if info.get(name)), 0)
+    if isinstance(when, str):
+        try:
+            when = datetime.fromisoformat(when)  # RFC 3339, as Google writes it
+        except ValueError:
+            return 0.0
+    if isinstance(when, datetime):
+        return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
     return float(when) if isinstance(when, (int, float)) else 0.0

@@ -196,7 +196,8 @@ def _remove_statement(remote: RemoteStore, one: Kept) -> None:
 def _remove_blobs(remote: RemoteStore, garbage: Mapping[str, int], going: list[Kept], grace: float) -> int:
     """Remove blobs that nothing names, and return their size. All statements can be read.
 
-    A run that has leased one of the removed results meanwhile finds that it is gone, and makes it.
+    A run that has leased one of the removed results meanwhile finds that it is gone, and makes it. Blobs whose time the
+    service does not say may be new, so only those of removed results go.
     """
     if not remote.place.lists:
         return 0
@@ -208,7 +209,7 @@ def _remove_blobs(remote: RemoteStore, garbage: Mapping[str, int], going: list[K
         digest = path.rpartition("/")[2]
         if digest not in garbage or digest in now:
             continue
-        if digest in mine or time.time() - info.time > grace:
+        if digest in mine or (info.time and time.time() - info.time > grace):
             remote.remove(f"blobs/{path}")
             freed += info.size
     return freed

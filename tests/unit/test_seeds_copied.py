@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from stagewright.errors import Reason, StagewrightError
+from stagewright.seeds import copied as module
 from stagewright.seeds.copied import FolderCopy
 from stagewright.store.content import KnownDigest
 from stagewright.trees import remove_tree
@@ -57,6 +58,24 @@ def test_the_digests_are_those_of_the_copies(source: Path) -> None:
     assert len(files) == 3
     assert set(copy.digested) == set(expected)
     assert all(path.read_bytes() == (source / path.relative_to(copy.target)).read_bytes() for path in files)
+
+
+def test_the_digest_of_a_file_that_changes_meanwhile_is_that_of_its_copy(
+    source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (source / "image").write_bytes(b"before")
+    os.truncate(source / "image", 1 << 20)
+    copy_data = module._copy_data
+
+    def changing(*arguments: int) -> None:
+        copy_data(*arguments)
+        (source / "image").write_bytes(b"after")
+
+    monkeypatch.setattr(module, "_copy_data", changing)
+    made = copied(source)
+    content = (made.target / "image").read_bytes()
+    assert content.startswith(b"before")
+    assert hashlib.sha256(content).hexdigest() in {known.sha256 for known in made.digested}
 
 
 def test_names_of_a_file_become_files(source: Path) -> None:

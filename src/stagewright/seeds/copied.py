@@ -25,7 +25,7 @@ from stagewright.trees import walk
 _CHUNK = 1 << 20
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 _FICLONE = 0x40049409
 """Request of ioctl_ficlone(2), which shares the blocks of a file (Btrfs, XFS)."""
@@ -163,16 +163,16 @@ class _Facts:
 
 
 def _copied(source: int, copy: int, info: os.stat_result) -> str:
-    """Copy the content of a file, and return its SHA-256."""
+    """Copy the content of a file, and return the SHA-256 of the copy, also if another program changes the file."""
     total = hashlib.sha256()
-    shared = info.st_size >= _SHARED and _share(source, copy)
-    if not shared and info.st_blocks * 512 < info.st_size:
+    whole = info.st_size >= _SHARED and _share(source, copy)
+    if not whole and info.st_blocks * 512 < info.st_size:
         _copy_data(source, copy, info.st_size)
-        shared = True
-        os.lseek(source, 0, os.SEEK_SET)
-    while data := os.read(source, _CHUNK):
+        os.lseek(copy, 0, os.SEEK_SET)
+        whole = True
+    while data := os.read(copy if whole else source, _CHUNK):
         total.update(data)
-        if not shared:
+        if not whole:
             _write(copy, data)
     return total.hexdigest()
 

@@ -5,7 +5,7 @@ VENV := .venv
 STAGEWRIGHT := $(VENV)/bin/stagewright
 DEMO := examples/demo
 STAGES := examples/stages
-CATALYST := examples/catalyst
+CATALYST_DEMO := examples/catalyst
 KERNEL := examples/kernel
 
 .PHONY: help setup test-setup demo demo-stages demo-catalyst demo-kernel media-matrix netboot-matrix verity-matrix memory-matrix libvirt-matrix disk-matrix update-matrix install-matrix release-makespan farm-net farm-faults test test-fast test-gentoo test-install docs docs-check pictures tutorials deb fuzz lint bench namespace-bench clean
@@ -80,14 +80,14 @@ demo-kernel: setup
 	@echo "The consoles of the booted machines:"
 	@grep -ahE '^6\.1\.8-|hello from' $(KERNEL)/out/gentoo/console.log $(KERNEL)/out/dist/console.log
 
-demo-catalyst: export PATH := $(CURDIR)/$(CATALYST)/out/bin:$(CURDIR)/$(VENV)/bin:$(PATH)
+demo-catalyst: export PATH := $(CURDIR)/$(CATALYST_DEMO)/out/bin:$(CURDIR)/$(VENV)/bin:$(PATH)
 demo-catalyst: setup
-	mkdir -p $(CATALYST)/out/bin
-	ln -sf $(CURDIR)/$(VENV)/bin/stagewright-catalyst $(CATALYST)/out/bin/catalyst
-	$(CATALYST)/prepare $(CATALYST)/out/storedir
-	cd $(CATALYST) && tools/build-release -c tools/catalyst-auto-demo.conf --catalyst-config out/storedir/catalyst.conf
+	mkdir -p $(CATALYST_DEMO)/out/bin
+	ln -sf $(CURDIR)/$(VENV)/bin/stagewright-catalyst $(CATALYST_DEMO)/out/bin/catalyst
+	$(CATALYST_DEMO)/prepare $(CATALYST_DEMO)/out/storedir
+	cd $(CATALYST_DEMO) && tools/build-release -c tools/catalyst-auto-demo.conf --catalyst-config out/storedir/catalyst.conf
 	@echo
-	@echo "Results:" && ls $(CATALYST)/out/storedir/builds/demo/*.zst $(CATALYST)/out/storedir/builds/demo/*.iso
+	@echo "Results:" && ls $(CATALYST_DEMO)/out/storedir/builds/demo/*.zst $(CATALYST_DEMO)/out/storedir/builds/demo/*.iso
 
 media-matrix: test-setup
 	$(VENV)/bin/python -m bench.matrix
@@ -179,4 +179,4 @@ namespace-bench: test-setup
 	$(VENV)/bin/python -m bench.user_namespace
 
 clean:
-	rm -rf $(VENV) $(DEMO)/out $(STAGES)/out $(CATALYST)/out $(CATALYST)/seed/out $(KERNEL)/out
+	rm -rf $(VENV) $(DEMO)/out $(STAGES)/out $(CATALYST_DEMO)/out $(CATALYST_DEMO)/seed/out $(KERNEL)/out

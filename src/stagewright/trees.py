@@ -104,7 +104,7 @@ def walk(parent: int, name: str, enter: Callable[[int, str], int | None], *, str
 
 def walk_tree(path: Path) -> Iterator[Step]:
     """Walk through the folder ``path``, as :func:`walk` does, but raise OSError for a folder that cannot be opened."""
-    with _parent(path) as parent:
+    with parent_folder(path) as parent:
         yield from walk(parent, path.name or ".", _open, strict=True)
 
 
@@ -164,7 +164,7 @@ def _open_to_remove(parent: int, name: str) -> int:
 
 
 @contextlib.contextmanager
-def _parent(path: Path) -> Iterator[int]:
+def parent_folder(path: Path) -> Iterator[int]:
     """Yield a descriptor of the folder that a path is in."""
     descriptor = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -189,7 +189,7 @@ def remove_tree(path: Path) -> None:
     An ordinary user removes the files of builds in their user namespace.
     """
     try:
-        with contextlib.suppress(FileNotFoundError), _parent(path) as parent:
+        with contextlib.suppress(FileNotFoundError), parent_folder(path) as parent:
             _remove(parent, path.name)
     except OSError as error:  # a folder that may not be entered is left out, and its parent is not empty
         denied = error.errno in (errno.EACCES, errno.EPERM, errno.ENOTEMPTY)
@@ -283,7 +283,7 @@ def _measured(path: Path, only_own: bool, closed: list[str]) -> tuple[int, bool]
     links: dict[tuple[int, int], int] = {}
     sizes: dict[tuple[int, int], int] = {}
     try:
-        with _parent(path) as parent:
+        with parent_folder(path) as parent:
             for step in walk(parent, path.name, enter):
                 total += 0 if step.left else os.fstat(step.folder).st_blocks * 512
                 for info in _each_stat(step.files):
@@ -309,7 +309,7 @@ def _each_stat(entries: list[os.DirEntry[str]]) -> Iterator[os.stat_result]:
 
 def make_read_only(path: Path) -> None:
     """Take all rights to write and to execute from the regular files of a tree (mode 0444). No link is followed."""
-    with _parent(path) as parent:
+    with parent_folder(path) as parent:
         for step in walk(parent, path.name, _open):
             for file in step.files:
                 if file.is_file(follow_symlinks=False):
@@ -319,7 +319,7 @@ def make_read_only(path: Path) -> None:
 
 def give(path: Path, uid: int, gid: int) -> None:
     """Make a user and a group the owners of a tree. No link is followed."""
-    with _parent(path) as parent:
+    with parent_folder(path) as parent:
         for step in walk(parent, path.name, _open):
             if not step.left:
                 os.fchown(step.folder, uid, gid)

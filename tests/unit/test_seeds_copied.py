@@ -107,9 +107,10 @@ def test_the_history_of_a_repository_is_left_out(source: Path) -> None:
 
 def test_a_deep_folder_is_copied(source: Path) -> None:
     deep = os.open(source / "etc", os.O_RDONLY)
-    for _ in range(1500):  # longer than a path may be
-        os.mkdir("folder", dir_fd=deep)
-        inner = os.open("folder", os.O_RDONLY, dir_fd=deep)
+    name = "folder" * 40
+    for _ in range(20):  # together longer than a path may be
+        os.mkdir(name, dir_fd=deep)
+        inner = os.open(name, os.O_RDONLY, dir_fd=deep)
         os.close(deep)
         deep = inner
     os.close(os.open("file", os.O_CREAT | os.O_WRONLY, dir_fd=deep))

@@ -6,13 +6,12 @@ times are those of the build. Hard links become separate files, and holes stay h
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import fcntl
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.file_digest import IGNORED, strange
 from stagewright.seeds.unpack import foreign_owners
 from stagewright.store.content import KnownDigest
-from stagewright.trees import walk
+from stagewright.trees import parent_folder, walk
 
 _CHUNK = 1 << 20
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -73,7 +72,7 @@ class FolderCopy:
         above: list[_Facts] = []
         where, name = "", ""
         try:
-            with _parent(self.source) as parent:
+            with parent_folder(self.source) as parent:
                 for step in walk(parent, self.source.name or ".", _enter, strict=True):
                     where = step.path()
                     if step.left:
@@ -230,12 +229,3 @@ def _open_untouched(folder: int, name: str) -> int:
         return os.open(name, _READ | os.O_NOATIME, dir_fd=folder)
     except PermissionError:
         return os.open(name, _READ, dir_fd=folder)
-
-
-@contextlib.contextmanager
-def _parent(path: Path) -> Iterator[int]:
-    descriptor = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)

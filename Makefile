@@ -38,7 +38,7 @@ help:
 	@echo "make fuzz         hostile inputs for every reader of data that others wrote (half an hour)"
 	@echo "make lint         ruff, mypy, and the checks of the language and of accesses to files"
 	@echo "make bench        measure speed and fail if a limit is exceeded; with CATALYST=DIR and DECOMP=DIR also"
-	@echo "                  Catalyst, from checkouts of it and of pyDeComp"
+	@echo "                  Catalyst, from checkouts of it and of pyDeComp; with MKOSI=1 also mkosi 14 (Debian 12)"
 	@echo "make namespace-bench  measure what the user namespace of builds costs (an hour)"
 	@echo "make setup        install what is missing; the command is then $(STAGEWRIGHT)"
 	@echo "make test-setup   also install what other architectures, tests and benchmarks need"
@@ -173,7 +173,7 @@ lint: test-setup
 	$(VENV)/bin/python -m tools.language && $(VENV)/bin/python -m tools.file_access
 
 bench: test-setup
-	$(VENV)/bin/python -m bench $(if $(CATALYST),--catalyst $(CATALYST) --decomp $(DECOMP))
+	$(VENV)/bin/python -m bench $(if $(CATALYST),--catalyst $(CATALYST) --decomp $(DECOMP)) $(if $(MKOSI),--mkosi)
 
 namespace-bench: test-setup
 	$(VENV)/bin/python -m bench.user_namespace

@@ -20,6 +20,7 @@ from bench import (
     farm_nodes,
     live,
     media,
+    mkosi,
     netboot,
     nodes,
     packing,
@@ -43,8 +44,8 @@ BENCHMARKS = {
 }
 """All benchmarks by name, in their order."""
 
-PEERS = {"catalyst": catalyst}
-"""Benchmarks that need a checkout of another program."""
+PEERS = {"catalyst": catalyst, "mkosi": mkosi}
+"""Comparisons with other programs, which run on request. Catalyst needs checkouts, and mkosi downloads packages."""
 
 
 def main() -> int:
@@ -55,11 +56,12 @@ def main() -> int:
     parser.add_argument("--tiny", action="store_true", help="run on tiny inputs, without judging the numbers")
     parser.add_argument("--catalyst", type=Path, help="a checkout of Catalyst, to compare with")
     parser.add_argument("--decomp", type=Path, help="a checkout of pyDeComp, which Catalyst needs")
+    parser.add_argument("--mkosi", action="store_true", help="also compare with mkosi 14 (Debian 12)")
     options = parser.parse_args()
     if bool(options.catalyst) != bool(options.decomp) or ("catalyst" in (options.only or ()) and not options.catalyst):
         parser.error("--catalyst and --decomp belong together")
     rows: list[Row] = []
-    for name in options.only or [*BENCHMARKS, *(PEERS if options.catalyst else ())]:
+    for name in options.only or [*BENCHMARKS, *(name for name in PEERS if getattr(options, name))]:
         with tempfile.TemporaryDirectory(prefix=f"bench-{name}-", dir="/var/tmp") as folder:
             setting = Setting(
                 Path(folder), options.store, options.tiny, catalyst=options.catalyst, decomp=options.decomp

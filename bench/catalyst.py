@@ -12,12 +12,12 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.embedded import LEAST
-from bench.measure import Row, Setting, best, copy_of_demo, stagewright, timed
+from bench.measure import Row, Setting, copy_of_demo, stagewright
+from bench.turns import Case, Pair, rows, table
 
 ROUNDS = 5
 
@@ -210,46 +210,14 @@ def measure(setting: Setting) -> list[Row]:
     """Print the table of all cases, and return the rows of builds from cached packages."""
     assert setting.catalyst and setting.decomp, "the command line requires both"
     ground = Ground(setting, Checkouts(setting.catalyst, setting.decomp))
-    print("\n".join(table(ground, setting.count(ROUNDS))), flush=True)
-    return rows(ground, setting.count(ROUNDS))
-
-
-Cost = tuple[float, float]
-"""Wall time and processor time in seconds."""
-
-
-def rows(ground: Ground, rounds: int) -> list[Row]:
-    """Return the rows of the benchmark: the ratio to Catalyst, of wall time and of processor time."""
-    ours, theirs = turns(rounds, lambda number: ground.set_host_name(f"row{number}"), ground.ours, ground.theirs)
-    return [
-        Row(f"embedded stage and tarball / Catalyst, {what}", mine / its, 0.9, "", f"{mine:.1f} s against {its:.1f} s")
-        for what, mine, its in zip(("wall", "processors"), ours, theirs, strict=True)
-    ]
-
-
-def turns(
-    rounds: int, change: Callable[[int], None], ours: Callable[[], None], theirs: Callable[[], None]
-) -> tuple[Cost, Cost]:
-    """Make a change, and then build with both, so many times. Return the least costs of both."""
-    costs: tuple[list[Cost], list[Cost]] = [], []
-    for number in range(rounds):
-        change(number)
-        for found, build in zip(costs, (ours, theirs), strict=True):
-            found.append(timed(build))
-    return best(costs[0]), best(costs[1])
-
-
-def table(ground: Ground, rounds: int) -> list[str]:
-    """Build from sources, again, and after small changes. Return the lines of a table."""
+    pair, rounds = Pair(ground.ours, ground.theirs), setting.count(ROUNDS)
     cases = (
-        ("first build, all packages from source", 1, lambda _: None),
-        ("again, nothing changed", rounds, lambda _: None),
-        ("a setting of the stage changed", rounds, lambda number: ground.set_host_name(f"table{number}")),
-        ("a file of one package changed", rounds, lambda number: ground.new_revision(number + 1)),
+        Case("first build, all packages from source"),
+        Case("again, nothing changed", rounds),
+        Case("a setting of the stage changed", rounds, lambda number: ground.set_host_name(f"table{number}")),
+        Case("a file of one package changed", rounds, lambda number: ground.new_revision(number + 1)),
     )
-    lines = ["| embedded stage and tarball | Stagewright | Catalyst | ratio of processor time |", "|---|---|---|---|"]
-    for what, count, change in cases:
-        mine, its = turns(count, change, ground.ours, ground.theirs)
-        cells = [f"{wall:.1f} s, of processors {cpu:.1f} s" for wall, cpu in (mine, its)]
-        lines.append(f"| {what} | {cells[0]} | {cells[1]} | {mine[1] / its[1]:.2f} |")
-    return lines
+    found = [(case.what, *pair.costs(case)) for case in cases]
+    print("\n".join(table("embedded stage and tarball", "Catalyst", found)), flush=True)
+    cached = Case("from cached packages", rounds, lambda number: ground.set_host_name(f"row{number}"))
+    return rows("embedded stage and tarball / Catalyst", pair.costs(cached), 0.9)

@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[2]
     ("variables", "options"),
     [
         ([], []),
+        (["MKOSI=1"], ["--mkosi"]),
         (["CATALYST=a", "DECOMP=b"], ["--catalyst", "a", "--decomp", "b"]),
     ],
 )

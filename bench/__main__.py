@@ -6,6 +6,7 @@ Every number is a ratio against a floor measured in the same run, or a time that
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -58,6 +59,7 @@ def main() -> int:
     parser.add_argument("--decomp", type=Path, help="a checkout of pyDeComp, which Catalyst needs")
     parser.add_argument("--mkosi", action="store_true", help="also compare with mkosi 14 (Debian 12)")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that what a benchmark started ends
     if bool(options.catalyst) != bool(options.decomp) or ("catalyst" in (options.only or ()) and not options.catalyst):
         parser.error("--catalyst and --decomp belong together")
     rows: list[Row] = []

@@ -262,6 +262,14 @@ class ProblemsError(StagewrightError):
         return {**super().to_dict(), "detail": str(self)}
 
 
+def internal_error(problem: BaseException) -> StagewrightError:
+    """Return an exception that Stagewright does not expect as an error with the reason BUG and its traceback."""
+    import traceback  # noqa: PLC0415  only errors need it
+
+    text = "".join(traceback.format_exception(problem))
+    return StagewrightError(Reason.BUG, f"internal error: {problem!r}", detail=text, hint="please report this")
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return a hint: the known word closest to ``name``, or a list of known words if none is close."""
     import difflib  # noqa: PLC0415  only errors need it

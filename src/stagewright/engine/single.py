@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 from stagewright.engine.job import Job
 from stagewright.engine.worker_process import Worker
 from stagewright.engine.workspace import Workspace
-from stagewright.errors import Reason, StagewrightError
+from stagewright.errors import StagewrightError, internal_error
 from stagewright.events import Listener, NodeFinished, NodeStarted, Status
 
 
@@ -46,10 +45,7 @@ def reported(emit: Listener, node: str, kind: str, key: str, log: Path) -> Itera
 
 
 def _as_error(problem: Exception) -> StagewrightError:
-    if isinstance(problem, StagewrightError):
-        return problem
-    text = "".join(traceback.format_exception(problem))
-    return StagewrightError(Reason.BUG, f"internal error: {problem!r}", detail=text, hint="please report this")
+    return problem if isinstance(problem, StagewrightError) else internal_error(problem)
 
 
 def ask_worker(workspace: Workspace, job: Job, mode: str, answer: str) -> Any:

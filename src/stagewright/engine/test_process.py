@@ -11,12 +11,11 @@ from __future__ import annotations
 import json
 import os
 import sys
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 
 from stagewright.engine.job import Job
-from stagewright.errors import Reason, StagewrightError
+from stagewright.errors import Reason, StagewrightError, internal_error
 from stagewright.events import Event, NodePhase
 from stagewright.kinds.common.guest import ScriptedTest
 from stagewright.run import UMASK, exit_if_orphaned
@@ -43,8 +42,7 @@ def main(folder: Path, results: Path, mode: str = "") -> None:
     except KeyboardInterrupt:
         error = StagewrightError(Reason.INTERRUPTED, "stopped")
     except Exception as problem:  # noqa: BLE001  the engine raises it
-        text = "".join(traceback.format_exception(problem))
-        error = StagewrightError(Reason.BUG, f"internal error: {problem!r}", detail=text, hint="please report this")
+        error = internal_error(problem)
     text = json.dumps(error.to_dict() if error else None)
     (folder / OUTCOME).write_text(text, encoding="utf-8")
 

@@ -20,7 +20,6 @@ import stat
 import sys
 import tempfile
 import time
-import traceback
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from typing import Any
 from stagewright import chroot, ids
 from stagewright.engine.again import AGAIN, REPLACE, FreshStore, keep_result
 from stagewright.engine.job import Job
-from stagewright.errors import Reason, StagewrightError
+from stagewright.errors import Reason, StagewrightError, internal_error
 from stagewright.events import Event, NodeFinished, Status
 from stagewright.graph.code_digest import code_digest
 from stagewright.graph.node import Yields
@@ -236,8 +235,7 @@ def _as_error(problem: BaseException, folder: Path) -> StagewrightError:
     if isinstance(problem, OSError) and problem.errno == errno.ENAMETOOLONG:
         message = f"a path is too long: folders are too deep (found {str(problem.filename)[:60]}...)"
         return StagewrightError(Reason.BUILD_FAILED, message, hint="remove them, or copy less")
-    text = "".join(traceback.format_exception(problem))
-    return StagewrightError(Reason.BUG, f"internal error: {problem!r}", detail=text, hint="please report this")
+    return internal_error(problem)
 
 
 def _cause(problem: BaseException) -> str:

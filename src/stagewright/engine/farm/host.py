@@ -26,7 +26,7 @@ from stagewright.engine.token_pool import TokenPool
 from stagewright.engine.worker import disk_error
 from stagewright.engine.worker_process import Worker, is_forked
 from stagewright.engine.worker_server import WorkerServer
-from stagewright.errors import Reason, StagewrightError
+from stagewright.errors import Reason, StagewrightError, internal_error
 from stagewright.events import Event, NodeFinished, NodePhase, Status
 from stagewright.graph.code_digest import code_digest
 from stagewright.kinds.common.work import Grant
@@ -280,7 +280,5 @@ def _stop_if(building: _Building) -> None:
 
 
 def _failed(node: str, problem: Exception) -> BuildReply:
-    error = problem if isinstance(problem, StagewrightError) else disk_error(problem)
-    if error is None:
-        error = StagewrightError(Reason.BUG, f"internal error: {problem!r}", hint="please report this")
+    error = problem if isinstance(problem, StagewrightError) else disk_error(problem) or internal_error(problem)
     return BuildReply(NodeFinished(node=node, status=Status.FAILED, error=error.to_dict()))

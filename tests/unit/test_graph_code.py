@@ -10,13 +10,13 @@ import shutil
 import subprocess
 import sys
 import tokenize
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 import stagewright
-from stagewright.graph.code_digest import NEUTRAL, closure_of
+from stagewright.graph.code_digest import NEUTRAL, closure_of, code_digest
 from stagewright.kinds.registry import by_kind, module_of
 
 PACKAGE = Path(stagewright.__file__).parent
@@ -176,6 +176,24 @@ def test_kinds_change_with_comments_of_what_becomes_part_of_results(copy: Copy) 
 def test_no_kind_changes_with_what_running_leaves(copy: Copy) -> None:
     (copy.package / "kinds" / "__pycache__").mkdir(exist_ok=True)
     assert copy.changed("kinds/__pycache__/base.cpython-311.pyc.140234") == set()
+
+
+def test_the_digest_of_unchanged_code_is_recalled_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stagewright.graph.code_digest._MODULES", {})
+    facts: dict[tuple[Path, str], str] = {}
+    asked: list[str] = []
+
+    def recall(path: Path, info: os.stat_result, fact: str, find: Callable[[], str]) -> str:
+        asked.append(fact)
+        if (path, fact) not in facts:
+            facts[path, fact] = find()
+        return facts[path, fact]
+
+    first = code_digest(module_of("tarball"), recall)
+    assert len(asked) > 20
+    asked.clear()
+    assert code_digest(module_of("tarball"), recall) == first == code_digest(module_of("tarball"))
+    assert len(asked) == 1
 
 
 @pytest.mark.parametrize("kind", sorted(by_kind()))

@@ -17,7 +17,7 @@ import hashlib
 import importlib.util
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -54,11 +54,62 @@ class Module:
 
 
 def code_digest(module: str, recall: Recall = find_always) -> str:
-    """Return the digest of a module (dotted name) and of the modules that it imports, outside of ``NEUTRAL``."""
+    """Return the digest of a module (dotted name) and of the modules that it imports, outside of ``NEUTRAL``.
+
+    It is recalled as a whole while no file of Stagewright and of the package of the module has changed. After a change,
+    what is known of each unchanged module is recalled.
+    """
+    states = [_state(top) for top in sorted({PACKAGE, module.partition(".")[0]})]
+    known = [state for state in states if state]
+    if len(known) < len(states):
+        return _find(module, recall)
+    path, info = max((state.newest for state in known), key=lambda newest: _changed(newest[1]))
+    fact = " ".join([module, _method(), *(state.digest for state in known)])
+    return recall(path, info, f"code of {fact}", partial(_find, module, recall))
+
+
+def _find(module: str, recall: Recall) -> str:
     total = hashlib.sha256()
     for name in sorted(closure_of(module, recall)):
         total.update(f"{name}\0{_module(name, recall).digest}\0{_data_digest(name)}\n".encode())
     return total.hexdigest()
+
+
+@dataclass(frozen=True)
+class _State:
+    """A digest of names, sizes and times of the files of a package, and the file or folder that was changed last."""
+
+    digest: str
+    newest: tuple[Path, os.stat_result]
+
+
+@functools.cache
+def _state(top: str) -> _State | None:
+    """Return the state of a package, or of a module that is not in a package; None if it is in a zip file."""
+    folder, file = _place(top)
+    place = folder or file
+    if not isinstance(place, Path):
+        return None
+    found = sorted(_below(str(place)) if folder else [(str(place), place.stat())], key=lambda entry: entry[0])
+    lines = [f"{path}\0{info.st_ino}.{info.st_size}.{info.st_mtime_ns}.{info.st_ctime_ns}" for path, info in found]
+    path, info = max(found, key=lambda entry: _changed(entry[1]))
+    text = "\n".join(lines)
+    return _State(hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest(), (Path(path), info))
+
+
+def _below(folder: str) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield path and state of a folder and of all below it that can be code or data."""
+    yield folder, os.stat(folder)  # noqa: PTH116  ten times as fast as pathlib
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if not entry.is_dir():
+                yield entry.path, entry.stat()
+            elif entry.name != "__pycache__":
+                yield from _below(entry.path)
+
+
+def _changed(info: os.stat_result) -> float:
+    return max(info.st_mtime, info.st_ctime)
 
 
 def closure_of(module: str, recall: Recall = find_always) -> set[str]:
@@ -137,10 +188,9 @@ def _read(source: bytes) -> tuple[str, list[str]]:
 def _source(module: str) -> Traversable | None:
     """Return the file of a module; None if the name is not a module, but one inside of a module."""
     top, _, rest = module.partition(".")
-    spec = importlib.util.find_spec(top)
-    if spec is None or not spec.submodule_search_locations:  # a single file
-        return Path(spec.origin) if spec and spec.origin and not rest else None
-    folder = files(top)
+    folder, file = _place(top)
+    if folder is None:
+        return None if rest else file
     if isinstance(folder, Path):
         return _source_below(str(folder), rest)
     *parents, last = rest.split(".") if rest else [""]
@@ -148,6 +198,15 @@ def _source(module: str) -> Traversable | None:
         folder = folder / name
     candidates = [folder / last / "__init__.py", folder / f"{last}.py"] if last else [folder / "__init__.py"]
     return next((path for path in candidates if path.is_file()), None)
+
+
+@functools.cache
+def _place(top: str) -> tuple[Traversable | None, Path | None]:
+    """Return the folder of a package, and the file of a module that is not in a package."""
+    spec = importlib.util.find_spec(top)
+    if spec is not None and spec.submodule_search_locations:
+        return files(top), None
+    return None, Path(spec.origin) if spec and spec.origin else None
 
 
 def _source_below(folder: str, module: str) -> Path | None:

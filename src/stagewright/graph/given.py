@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, SerializationInfo, SerializerFunctionWrapHandler, model_serializer
 
 from stagewright.lazy_dataclass import dataclass
 
 _FOR_KEY = "key"
+
+Marker = TypeVar("Marker")
 
 
 class NotInKey:
@@ -67,15 +70,13 @@ class Given(BaseModel):
 @functools.cache
 def not_in_key(model: type[Given]) -> frozenset[str]:
     """Return the names of a model's fields that are marked with :class:`NotInKey`."""
-    fields = model.model_fields.items()
-    return frozenset(name for name, field in fields if markers(field.annotation, field.metadata, NotInKey))
+    return frozenset(markers(model, NotInKey))
 
 
 @functools.cache
 def _secret(model: type[Given]) -> dict[str, SecretInKey]:
     """Return the markers of a model's fields that are marked with :class:`SecretInKey`, by name."""
-    found = {name: markers(field.annotation, field.metadata, SecretInKey) for name, field in model.model_fields.items()}
-    return {name: marks[0] for name, marks in found.items() if marks}
+    return {name: marks[0] for name, marks in markers(model, SecretInKey).items()}
 
 
 def _digest(value: str | None, mark: SecretInKey) -> str | None:
@@ -85,9 +86,19 @@ def _digest(value: str | None, mark: SecretInKey) -> str | None:
     return f"sha256:{hashlib.sha256(value.encode()).hexdigest()}"
 
 
-def markers(annotation: Any, metadata: list[Any], marker: type) -> list[Any]:
-    """Return the markers of one class in a field's annotation: on the field, or on the items of a list."""
-    found = [mark for mark in metadata if isinstance(mark, marker)]
+def markers(model: type[BaseModel], marker: type[Marker]) -> dict[str, list[Marker]]:
+    """Return the markers of one class in the types of a model's fields, also on the items of lists, by field."""
+    found = ((name, [mark for mark in marks if isinstance(mark, marker)]) for name, marks in _metadata(model).items())
+    return {name: marks for name, marks in found if marks}
+
+
+@functools.cache
+def _metadata(model: type[BaseModel]) -> dict[str, list[Any]]:
+    """Return what the types of a model's fields are annotated with."""
+    return {name: [*info.metadata, *_inside(info.annotation)] for name, info in model.model_fields.items()}
+
+
+def _inside(annotation: Any) -> Iterator[Any]:
     for argument in getattr(annotation, "__args__", ()):
-        found += markers(argument, list(getattr(argument, "__metadata__", ())), marker)
-    return found
+        yield from getattr(argument, "__metadata__", ())
+        yield from _inside(argument)

@@ -80,6 +80,17 @@ def section_of(annotation: Any) -> type[Section] | None:
     return next(filter(None, map(section_of, getattr(annotation, "__args__", ()))), None)
 
 
+def complete(model: type[Section]) -> None:
+    """Make the validators of a model, those of its sections first: pydantic makes each once then, not once a place."""
+    if model.__pydantic_complete__:
+        return
+    for info in model.model_fields.values():
+        section = section_of(info.annotation)
+        if section and section is not model:
+            complete(section)
+    model.model_rebuild()
+
+
 def ByValue() -> Any:  # noqa: N802  reads like pydantic's Field
     """Mark a field whose type is an enumeration: files hold the value of the member."""
     return Field(strict=False)
@@ -337,8 +348,9 @@ def _sections(value: Any) -> Iterator[tuple[tuple[str | int, ...], BaseModel]]:
 @functools.cache
 def _marked_fields(model: type[BaseModel], marker: type) -> list[tuple[str, list[Any]]]:
     """Return the fields of a model that have a marker or contain sections, each with its markers."""
-    fields = [(name, markers(info.annotation, info.metadata, marker)) for name, info in model.model_fields.items()]
-    return [(name, marks) for name, marks in fields if marks or _holds_section(model.model_fields[name].annotation)]
+    found: dict[str, list[Any]] = markers(model, marker)
+    fields = model.model_fields.items()
+    return [(name, found.get(name, [])) for name, info in fields if name in found or _holds_section(info.annotation)]
 
 
 def _holds_section(annotation: Any) -> bool:

@@ -18,7 +18,7 @@ from stagewright.graph.given import markers
 from stagewright.lazy_dataclass import dataclass
 from stagewright.project import toml
 from stagewright.project.describe import docstrings
-from stagewright.project.fields import UNKNOWN, Matching, Ref, Section, section_of, text_lists
+from stagewright.project.fields import UNKNOWN, Matching, Ref, Section, complete, section_of, text_lists
 from stagewright.project.misread import misread
 from stagewright.project.other_words import OfKind, hint_for_key, meant_key
 from stagewright.project.source import KeyPath, setting_name
@@ -66,6 +66,7 @@ def validate(
     """
     elsewhere = frozenset((key,) for key in _keys(model) if key not in table.data) if table.is_partial else frozenset()
     errors = _misread(model, table)
+    complete(model)
     try:
         validated = model.model_validate(table.data)
         if not errors:
@@ -135,7 +136,7 @@ def _fill(model: type[Section], table: Table, left_out: Collection[KeyPath]) -> 
     """Add a stand-in for each required reference that is left out."""
     for name, info in model.model_fields.items():
         key = info.alias or name
-        if info.is_required() and (key,) in left_out and markers(info.annotation, info.metadata, Ref):
+        if info.is_required() and (key,) in left_out and name in markers(model, Ref):
             table.data[key] = [UNKNOWN] if _is_list(info) else UNKNOWN
 
 
@@ -235,9 +236,10 @@ def _wrong_type(model: type[Section], table: Table, path: KeyPath, details: list
 def _matching(model: type[Section], path: KeyPath) -> Matching | None:
     """Return the form that the text at a path must have, if its type says it."""
     section = _section(model, path[:-1])
-    fields = {info.alias or name: info for name, info in section.model_fields.items()} if section else {}
-    info = fields.get(str(path[-1]))
-    return next(iter(markers(info.annotation, info.metadata, Matching)), None) if info else None
+    if section is None:
+        return None
+    names = {info.alias or name: name for name, info in section.model_fields.items()}
+    return next(iter(markers(section, Matching).get(names.get(str(path[-1]), ""), [])), None)
 
 
 def _found(

@@ -137,7 +137,9 @@ class Row:
         problems += self._stores(farm, right)
         second = ended(farm.build(project, wait=30), HANGS)
         if second.code or TRACEBACK in second.stderr:
-            problems.append(f"afterwards: exit code {second.code}, {second.reasons}\n{second.stderr[-3000:]}")
+            problems.append(
+                f"afterwards: exit code {second.code}, {second.reasons}\n{second.failures}\n{second.stderr[-3000:]}"
+            )
         else:
             missing = [path for path in of_last(expected, right) if path not in contents(farm.store("user"))]
             problems += [f"{path}: not here" for path in missing]
@@ -190,7 +192,8 @@ def judged(first: Ended) -> list[str]:
         problems.append(f"exit code {first.code}")
     if first.code and not first.reasons and not first.stderr.strip():
         problems.append("an exit code without an error")
-    problems += [f"unknown reason {reason}" for reason in first.reasons if reason not in set(Reason) - {Reason.BUG}]
+    if odd := set(first.reasons) - (set(Reason) - {Reason.BUG}):
+        problems.append(f"unknown reason {', '.join(sorted(odd))}\n{first.failures}")
     return problems
 
 

@@ -43,8 +43,18 @@ class Ended:
     @property
     def reasons(self) -> list[str]:
         """The reasons of all errors, sorted."""
-        failed = {str(end["error"]["reason"]) for end in self.ends.values() if end.get("error")}
-        return sorted(failed)
+        return sorted({str(error["reason"]) for error in self._errors.values()})
+
+    @property
+    def failures(self) -> str:
+        """What each failed node reports: its message, and the detail, which has the traceback of a defect."""
+        return "\n".join(
+            f"{node}: {error['message']}\n{error.get('detail', '')}" for node, error in self._errors.items()
+        )
+
+    @property
+    def _errors(self) -> Mapping[str, Mapping[str, Any]]:
+        return {node: end["error"] for node, end in self.ends.items() if end.get("error")}
 
 
 @dataclass

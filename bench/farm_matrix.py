@@ -84,7 +84,7 @@ class Row:
             shutil.copy(lock, self._project / "stagewright.lock")
         done = local(self._project, self.store, *TARGETS[self.name])
         if done.code:
-            raise SystemExit(f"{self.name}: the build on this machine failed: {done.reasons}\n{done.stderr}")
+            raise SystemExit(f"{self.name}: the build on this machine failed: {done.failures}\n{done.stderr}")
 
     def run(self, kind: str) -> tuple[list[str], list[str]]:
         """Build it on a farm. Return the cells of the row, and what is wrong."""
@@ -116,7 +116,9 @@ class Row:
 
     def _judged(self, farm: Lab, done: Ended) -> tuple[list[str], list[str]]:
         """Return cells, and what is wrong: other keys, other bytes, nodes that were built twice, a failed build."""
-        problems = [f"exit code {done.code}: {done.reasons}\n{done.stderr[-3000:]}"] if done.code else []
+        problems = (
+            [f"exit code {done.code}: {done.reasons}\n{done.failures}\n{done.stderr[-3000:]}"] if done.code else []
+        )
         keys = {node: step["key"] for node, step in self._plan().items()}
         started = {event["node"]: event for event in done.events if event["event"] == "NodeStarted"}
         other = [f"{node}: other key" for node, event in started.items() if event["key"] != keys.get(node)]

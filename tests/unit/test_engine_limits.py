@@ -6,8 +6,10 @@ import errno
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -24,7 +26,7 @@ from stagewright.interpreter import package_path
 from stagewright.project.limits import Limits, NodeLimits, parse_limits
 from stagewright.root import limit_groups
 from stagewright.root.limit_groups import LimitGroup, Place, find_place
-from stagewright.run import run
+from stagewright.run import PIPE, run, spawn
 from stagewright.trees import measure
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="NOT TESTED: namespaces need root")
@@ -384,3 +386,17 @@ def test_a_node_that_fills_the_disk_is_removed_so_that_the_others_go_on(
     assert {name: error.reason for name, error in errors.items()} == {"seed:one": Reason.DISK_FULL}
     assert not site.store.failed(site.records, "seed:one").exists()
     assert any("not kept" in event.text for event in site.events if isinstance(event, NodeNotice))
+
+
+def test_threads_can_remove_the_groups_of_their_workers_at_the_same_time() -> None:
+    together = threading.Barrier(4, timeout=20)
+
+    def remove(number: int) -> int:
+        keeper = spawn(["sh", "-c", f"read -r ended; sleep 0.0{number}"], stdin=PIPE)
+        group = LimitGroup(f"group{number}", 1 << 30, 100, None, keeper)
+        together.wait()
+        group.remove()
+        return keeper.wait(20)
+
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(remove, [1, 2, 3, 4] * 5)) == [0] * 20

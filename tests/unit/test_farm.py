@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import stat
+import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from stagewright.engine.farm.host import Host
 from stagewright.engine.farm.machines import Machine
 from stagewright.engine.farm.needs import FarmDemand, lacks, resources_of
 from stagewright.engine.farm.placing import Site, choose
@@ -15,6 +19,8 @@ from stagewright.engine.farm.security import ROLES, is_encrypted, make_certifica
 from stagewright.engine.farm.wire import BuildReply, Message
 from stagewright.errors import Reason, StagewrightError
 from stagewright.events import NodeFinished, NodePhase, Status
+from stagewright.project.limits import Limits
+from stagewright.store.store import Store
 
 
 def machine(name: str = "m", arch: str = "amd64", cores: int = 8, **more: object) -> Machine:
@@ -141,3 +147,33 @@ def test_certificates_are_made_once_and_keys_are_private(tmp_path: Path) -> None
     with pytest.raises(StagewrightError) as caught:
         security("tls://host:1", tmp_path, "client")
     assert caught.value.reason is Reason.MISSING_FILE
+
+
+class Running:
+    """A worker whose files have so many bytes, and may have a mebibyte."""
+
+    def __init__(self, folder: Path, size: int) -> None:
+        folder.mkdir()
+        (folder / "file").write_bytes(b"x" * size)
+        self.folder, self.job = folder, SimpleNamespace(limits=Limits(disk=1 << 20))
+        self.stopped: StagewrightError | None = None
+
+    def stop(self, error: StagewrightError) -> None:
+        self.stopped = error
+
+    def enforce(self) -> None:
+        pass
+
+
+def test_each_thread_of_a_worker_looks_at_the_files_of_all_its_nodes(tmp_path: Path) -> None:
+    host = Host(machine(), Store(tmp_path / "store"), shared=None)  # type: ignore[arg-type]
+    small: Any = Running(tmp_path / "small", 1 << 10)
+    large: Any = Running(tmp_path / "large", 2 << 20)
+    end = time.monotonic() + 20
+    with host._watched(small), host._watched(large):
+        while not large.stopped and time.monotonic() < end:
+            host._enforce(small)
+            time.sleep(0.05)
+    assert large.stopped.reason is Reason.LIMIT
+    assert not small.stopped
+    assert not host._running

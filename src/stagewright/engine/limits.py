@@ -102,6 +102,8 @@ class DiskWatch:
 
     A node that has more than its limit is to be ended. If the free space falls below the reserve, the node with the
     most files is to be ended, if these are larger than the reserve.
+
+    One thread at a time calls :meth:`look`, with all running nodes. Files are counted by another thread.
     """
 
     store: Path
@@ -119,7 +121,8 @@ class DiskWatch:
         total, _, free = self.usage(self.store)
         reserve = min(RESERVE, total // 50)
         scarce = free < reserve
-        self._sizes = {folder: size for folder, size in self._sizes.items() if folder in running}
+        for folder in [one for one in list(self._sizes) if one not in running]:
+            self._sizes.pop(folder, None)
         self._measure([folder for folder, limits in running.items() if scarce or limits.disk], now)
         found = {}
         for folder, limits in running.items():
@@ -134,7 +137,8 @@ class DiskWatch:
         return found
 
     def _size(self, folder: Path) -> int:
-        return self._sizes[folder].size if folder in self._sizes else 0
+        known = self._sizes.get(folder)
+        return known.size if known else 0
 
     def _measure(self, folders: Sequence[Path], now: float) -> None:
         """Count the bytes of the folders whose last count is old enough, in a thread."""

@@ -115,10 +115,10 @@ class TokenPool:
             share = self._shares[work] = _Share(fifo, spare)
             share.give()  # at once, whatever the others hold
             self._move()
-        if not self._thread:
-            self._thread = threading.Thread(target=self._keep_moving, name="tokens", daemon=True)
-            self._thread.start()
-        self._shared.set()
+            self._shared.set()
+            if not self._thread:
+                self._thread = threading.Thread(target=self._keep_moving, name="tokens", daemon=True)
+                self._thread.start()
 
     def remove(self, work: Path) -> None:
         """Take everything from a node that has ended, whatever its FIFO has. Nothing if it had no tokens.

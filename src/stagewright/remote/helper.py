@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -37,10 +38,15 @@ def restoring(folder: Path, yields: Yields, created: float) -> Iterator[Process]
         yield process
 
 
+_starting = threading.Lock()
+"""Held while a program is prepared: of several threads, the first one makes the namespace of builds for all."""
+
+
 @contextlib.contextmanager
 def _running(words: list[str], yields: Yields, *, writes: bool = False) -> Iterator[Process]:
     """Start a program, and raise its error at the end of the block. An error of the block counts only without one."""
-    entered = ids.enter() if yields is Yields.LAYER else []
+    with _starting:
+        entered = ids.enter() if yields is Yields.LAYER else []
     marked = ids.marked() if yields is Yields.LAYER else []
     command = [*entered, "setpriv", "--pdeathsig", "KILL", "--", *marked, *python("stagewright.remote.bodies", *words)]
     with tempfile.TemporaryFile() as said:

@@ -16,6 +16,7 @@ import errno
 import os
 import re
 import resource
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -153,12 +154,8 @@ class LimitGroup:
                 self.keeper.stdin.write(b"ended\n")
             with contextlib.suppress(OSError):
                 self.keeper.stdin.close()
-            _keepers.append(self.keeper)
+            _reap(self.keeper)
             self.keeper = None
-            end = time.monotonic() + _WAIT
-            while _keepers[-1].poll() is None and time.monotonic() < end:
-                time.sleep(0.002)
-            _keepers[:] = [keeper for keeper in _keepers if keeper.poll() is None]
 
     def _folder(self, controller: str) -> Path:
         assert self.place
@@ -182,7 +179,18 @@ class LimitGroup:
 
 
 _keepers: list[Process] = []
-"""Keepers that have not ended yet."""
+"""Keepers that have not ended yet. Threads of a farm's worker share the list: change it only with the lock."""
+
+_keepers_lock = threading.Lock()
+
+
+def _reap(keeper: Process) -> None:
+    """Wait for a keeper that was told to end. One that takes longer is reaped after a later node."""
+    end = time.monotonic() + _WAIT
+    while keeper.poll() is None and time.monotonic() < end:
+        time.sleep(0.002)
+    with _keepers_lock:
+        _keepers[:] = [one for one in (*_keepers, keeper) if one.poll() is None]
 
 
 def _own_score() -> int:

@@ -73,11 +73,12 @@ class Host:
     pool: TokenPool = field(init=False)
     _others: int = 0
     _building: dict[str, _Building] = field(default_factory=dict)
-    _disk: DiskWatch | None = None
+    _running: dict[Path, Worker] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         self.pool = TokenPool(max(1, min(self.machine.cores, self.machine.memory // MEMORY_PER_JOB)))
+        self._disk = DiskWatch(self.store.path)
 
     @property
     def busy(self) -> bool:
@@ -199,7 +200,11 @@ class Host:
         """Run a worker process. Return its end, and the path of the root that a failed build leaves."""
         folder = self.store.new_work(job.key.digest)
         server = self.server if self.server and is_forked(by_kind()[job.node.kind]) else None
-        with self._tokens(job, folder) as granted, Worker.start(granted, folder, server=server) as worker:
+        with (
+            self._tokens(job, folder) as granted,
+            Worker.start(granted, folder, server=server) as worker,
+            self._watched(worker),
+        ):
             log = _LogTail(job.log, lambda text: send(Message(attempt, LOG, text)))
             while not worker.ended:
                 worker.wait(PAUSE)
@@ -248,12 +253,27 @@ class Host:
                 self._others -= cores
                 self.pool.use(self._others)
 
-    def _enforce(self, worker: Worker) -> None:
+    @contextlib.contextmanager
+    def _watched(self, worker: Worker) -> Iterator[None]:
+        """Have the files of a worker counted for the length of a block. The worker must not be closed before its end.
+
+        Any thread can stop the worker of another one: the node with the most files ends if the disk is full.
+        """
         with self._lock:
-            self._disk = self._disk or DiskWatch(self.store.path)
-            for error in self._disk.look({worker.folder: worker.job.limits}).values():
-                if not worker.stopped:
-                    worker.stop(error)
+            self._running[worker.folder] = worker
+        try:
+            yield
+        finally:
+            with self._lock:
+                del self._running[worker.folder]
+
+    def _enforce(self, worker: Worker) -> None:
+        """End the workers that exceed a limit of the disk, and this one if its time is over."""
+        with self._lock:
+            limits = {folder: one.job.limits for folder, one in self._running.items()}
+            for folder, error in self._disk.look(limits).items():
+                if not self._running[folder].stopped:
+                    self._running[folder].stop(error)
         worker.enforce()
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -33,12 +32,12 @@ class Shared:
 
     remote: RemoteStore
     store: Store
-    _locks: dict[str, threading.Lock] = field(default_factory=lambda: defaultdict(threading.Lock))
+    _locks: dict[str, threading.Lock] = field(default_factory=dict)
     _known: set[str] = field(default_factory=set)
 
     @contextmanager
     def _one(self, name: str) -> Iterator[None]:
-        with self._locks[name]:
+        with self._locks.setdefault(name, threading.Lock()):  # one step for all threads
             yield
 
     def has(self, yields: Yields, key: str) -> bool:

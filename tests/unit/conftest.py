@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 from drafts import Draft
+from remote_results import here, there
 from servers import s3_server, ssh_server, webdav_server
 
-__all__ = ["s3_server", "ssh_server", "webdav_server"]
+__all__ = ["here", "s3_server", "ssh_server", "there", "webdav_server"]
 
 
 @pytest.fixture

@@ -7,6 +7,8 @@ import stat
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from stagewright.graph.keys import Key
 from stagewright.graph.node import Yields
 from stagewright.store.integrity import Finding, examine
@@ -15,6 +17,18 @@ from stagewright.store.store import Store
 
 CAPABILITY = bytes.fromhex("0100000200200000000000000000000000000000")
 """cap_net_raw+ep, as the attribute security.capability has it (version 2)."""
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Store:
+    """The store from which results are pushed."""
+    return Store(tmp_path / "here")
+
+
+@pytest.fixture
+def there(tmp_path: Path) -> Store:
+    """The store into which results are pulled."""
+    return Store(tmp_path / "there")
 
 
 def key_of(name: str, **more: Any) -> Key:

@@ -59,16 +59,6 @@ def remote_at(url: str, **settings: Any) -> RemoteStore:
 
 
 @pytest.fixture
-def here(tmp_path: Path) -> Store:
-    return Store(tmp_path / "here")
-
-
-@pytest.fixture
-def there(tmp_path: Path) -> Store:
-    return Store(tmp_path / "there")
-
-
-@pytest.fixture
 def folder(tmp_path: Path) -> RemoteStore:
     return remote_at(str(tmp_path / "remote"))
 

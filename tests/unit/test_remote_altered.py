@@ -25,16 +25,6 @@ from stagewright.store.store import Store
 pytest.importorskip("zstandard", reason="NOT TESTED: zstandard is not installed")
 
 
-@pytest.fixture
-def here(tmp_path: Path) -> Store:
-    return Store(tmp_path / "here")
-
-
-@pytest.fixture
-def there(tmp_path: Path) -> Store:
-    return Store(tmp_path / "there")
-
-
 def pushed(store: Store, folder: Path) -> str:
     """Give an artifact to a remote in a folder, and return its key."""
     key = artifact(store, "x")

@@ -232,7 +232,7 @@ _TYPE = 0o170000
 
 def _small_digest(path: str, size: int) -> str:
     """Return the digest of a file that had this size when it was looked at."""
-    descriptor = _open_untouched(path)
+    descriptor = open_untouched(path)
     try:
         data = os.read(descriptor, size + 1)
         total = hashlib.sha256(data)
@@ -244,15 +244,16 @@ def _small_digest(path: str, size: int) -> str:
         os.close(descriptor)
 
 
-def _open_untouched(path: str) -> int:
-    """Open a file without a change of its access time, which is a write for each file that is read the first time.
+def open_untouched(path: str, folder: int | None = None, flags: int = 0) -> int:
+    """Open a file to read it, without a change of its access time: that is a write for each file that is read first.
 
-    Only the owner of a file may do that (open(2), O_NOATIME).
+    Only the owner of a file may do that (open(2), O_NOATIME). A relative path is below the open ``folder``.
     """
+    flags |= os.O_RDONLY | os.O_CLOEXEC
     try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOATIME)
+        return os.open(path, flags | os.O_NOATIME, dir_fd=folder)
     except PermissionError:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return os.open(path, flags, dir_fd=folder)
 
 
 def strange(path: Path) -> StagewrightError:

@@ -16,13 +16,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stagewright.errors import Reason, StagewrightError
-from stagewright.graph.file_digest import IGNORED, strange
+from stagewright.graph.file_digest import IGNORED, open_untouched, strange
 from stagewright.seeds.unpack import foreign_owners
 from stagewright.store.content import KnownDigest
 from stagewright.trees import parent_folder, walk
 
 _CHUNK = 1 << 20
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_READ = os.O_NOFOLLOW | os.O_NONBLOCK
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -104,7 +104,7 @@ class FolderCopy:
             return
         if not stat.S_ISREG(info.st_mode):
             raise strange(self.source / where / name)
-        source = _open_untouched(folder, name)
+        source = open_untouched(name, folder, _READ)
         try:
             copy = os.open(name, _NEW, info.st_mode & 0o755, dir_fd=target)  # often right: then chmod is left out
             try:
@@ -221,11 +221,3 @@ def _moved(folder: int, name: str) -> int:
         return os.open(name, _FOLDER, dir_fd=folder)
     finally:
         os.close(folder)
-
-
-def _open_untouched(folder: int, name: str) -> int:
-    """Open a file without a change of its access time, which only its owner may do (open(2), O_NOATIME)."""
-    try:
-        return os.open(name, _READ | os.O_NOATIME, dir_fd=folder)
-    except PermissionError:
-        return os.open(name, _READ, dir_fd=folder)

@@ -47,7 +47,7 @@ class Ended:
 
     @property
     def failures(self) -> str:
-        """What each failed node reports: its message, and the detail, which has the traceback of a defect."""
+        """Message and detail of each failed node. The detail of a defect is its traceback."""
         return "\n".join(
             f"{node}: {error['message']}\n{error.get('detail', '')}" for node, error in self._errors.items()
         )

@@ -185,7 +185,7 @@ _keepers_lock = threading.Lock()
 
 
 def _reap(keeper: Process) -> None:
-    """Wait for a keeper that was told to end. One that takes longer is reaped after a later node."""
+    """Wait for a keeper that was asked to end. One that takes longer is reaped after a later node."""
     end = time.monotonic() + _WAIT
     while keeper.poll() is None and time.monotonic() < end:
         time.sleep(0.002)

@@ -116,13 +116,13 @@ def _lines_of_folders(path: str, memory: TreeMemory, reading: _Reading) -> Itera
                 yield reading.result(first, readers, memory) if isinstance(first, _Changed) else first
 
 
-_READERS = 4
-"""Threads that read files: reading small files is mostly waiting for the disk."""
+_READERS = 2
+"""Threads that read files: one waits for the disk while another works. More of them wait for each other."""
 
-_BATCH = 16
+_BATCH = 64
 """Folders that a thread reads at once."""
 
-_AHEAD = 256
+_AHEAD = 512
 """Folders that are looked at while others are read."""
 
 _SMALL = 1 << 20

@@ -23,7 +23,7 @@ from stagewright.kinds.seeds.mirror import MirrorSeed
 from stagewright.project.load import load
 from stagewright.seeds import gentoo
 from stagewright.seeds.oci_image import choose_image, split_reference
-from stagewright.store.collect import collect, unused_seeds
+from stagewright.store.collect import collect, unused_caches, unused_seeds
 from stagewright.store.store import Store
 
 HEAD = 'format = 1\nproject = { name = "p", version = "1", source_date_epoch = 2026-11-20 }\n[seeds.it]\n'
@@ -193,3 +193,21 @@ def test_unused_fetched_seeds_are_garbage(tmp_path: Path) -> None:
     assert garbage.what == "fetched seed old.tar.xz"
     collect(store, [garbage])
     assert [path.name for path in store.cache("seeds").iterdir()] == ["new"]
+
+
+def test_unused_debian_packages_and_indexes_are_garbage(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    for name, days in (("packages/aa", 31), ("packages/bb", 1), ("indexes/cc", 31), (".new.dd", 31)):
+        file = store.cache("debian") / name / "hello_1.0_all.deb"
+        file.parent.mkdir(parents=True)
+        file.write_bytes(b"x" * 10_000)
+        os.utime(file.parent, (time.time() - days * 86400,) * 2)
+    garbage = unused_caches(store, 30)
+    assert sorted(item.what for item in garbage) == [
+        "Debian package hello_1.0_all.deb",
+        "package indexes hello_1.0_all.deb",
+        "unfinished copy hello_1.0_all.deb",
+    ]
+    collect(store, garbage)
+    assert [path.name for path in store.cache("debian").glob("**/*.deb")] == ["hello_1.0_all.deb"]
+    assert (store.cache("debian") / "packages/bb").is_dir()

@@ -19,7 +19,7 @@ from stagewright.ui.text import size
     type=click.FloatRange(min=0),
     default=30,
     show_default=True,
-    help="Also remove binary packages, repositories and fetched seeds that no build used for so many days.",
+    help="Also remove packages, repositories and fetched seeds that no build used for so many days.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print what is removed, with sizes in bytes, as JSON.")
 @click.pass_context

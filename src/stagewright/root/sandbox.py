@@ -359,8 +359,8 @@ def fetcher(
     of a command in a root, and the network of a fetch step. ``mounts`` are more arguments of bwrap(1).
     """
     shown = [*map(Path, _SETTINGS), *reads]
-    words = ["bwrap", *_folders([*shown, Path("/etc/resolv.conf")]), *_programs(), "--dev", "/dev", *_proc("/proc")]
-    words += ["--perms", "1777", "--tmpfs", "/tmp"]
+    words = ["bwrap", "--perms", "1777", "--tmpfs", "/tmp", *_folders([*shown, Path("/etc/resolv.conf")])]
+    words += [*_programs(), "--dev", "/dev", *_proc("/proc")]
     for path in shown:
         words += ["--ro-bind-try", os.fspath(path), os.fspath(path)]
     words += ["--bind", os.fspath(folder), PLACE, *mounts]

@@ -14,18 +14,17 @@ from importlib import resources
 from pathlib import Path
 from typing import IO, Any
 
-from stagewright.arch import Arch, Port
+from stagewright.arch import Port
 from stagewright.chroot import inside
 from stagewright.confined import Tree
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.file_digest import file_digest
 from stagewright.lazy_dataclass import dataclass
 from stagewright.root.files import clamp_times
-from stagewright.root.network import Service
 from stagewright.root.root import Root
-from stagewright.root.sandbox import PLACE, Bind, bootstrapper
-from stagewright.run import Result, run
-from stagewright.seeds import apt, debian_areas, pypi
+from stagewright.root.sandbox import PLACE, Bind
+from stagewright.seeds import debian_areas, pypi
+from stagewright.seeds.mmdebstrap import ASK_VERSIONS, Bootstrap, DebianRequest
 from stagewright.trees import remove_tree
 
 UNUSED = ("man", "doc", "info", "locale", "i18n", "bash-completion", "lintian", "bug")
@@ -54,14 +53,6 @@ _NO_KERNEL_HOOKS = (  # livecd-stage2 makes the initramfs, but dracut's trigger 
     'hooks="$1/etc/kernel/postinst.d"; mkdir -p "$hooks"; '
     'printf "#!/bin/sh\\nexit 0\\n" > "$hooks/dracut"; chmod 755 "$hooks/dracut"'
 )
-
-_ASK_VERSIONS = r"""
-cd "$(dirname "$1")"
-APT_CONFIG="$MMDEBSTRAP_APT_CONFIG" LC_ALL=C apt-cache policy $(sed 's/=.*//' pins) |
-    sed -n -e '/^[^ ]/ { s/:$//; h; }' -e '/^  Candidate: / { s///; H; g; s/\n/=/; p; }' > candidates
-! grep --quiet --invert-match --line-regexp --fixed-strings --file=candidates pins
-"""
-"""Hook that ends a bootstrap before it unpacks, if the sources do not have the pinned versions any more."""
 
 _USE_PROC = 'rmdir "$1/proc" && ln -s dev/.proc "$1/proc"'  # the sandbox has mounted it there
 _NO_PROC = 'rm "$1/proc" && mkdir -m 755 "$1/proc"'
@@ -107,24 +98,20 @@ _LEFTOVERS = (
 
 
 @dataclass(frozen=True)
-class DebianRequest:
-    """Settings of a bootstrapped root: release, Debian packages, version of Portage ("": no Portage), architecture."""
+class Caches:
+    """Folders of the store: files of the Python package index, and indexes and packages of Debian."""
 
-    suite: str
-    packages: tuple[str, ...]
-    portage: str
-    arch: Arch
-    services: tuple[Service, ...] = ()  # of this machine, for the downloads
-    exclude: tuple[str, ...] = ()  # patterns of paths that dpkg does not unpack
+    pypi: Path
+    debian: Path
 
 
-def resolve_packages(request: DebianRequest, folder: Path, cache: Path, log: IO[str]) -> dict[str, Any]:
+def resolve_packages(request: DebianRequest, folder: Path, caches: Caches, log: IO[str]) -> dict[str, Any]:
     """Return the pin of the request: all packages with versions, and the digests of Portage's files.
 
     Raises ``INVALID_VALUE`` if the release does not have the architecture.
     """
     try:
-        result = _mmdebstrap(request, folder, ["--simulate", "--verbose"], "/dev/null")
+        output = Bootstrap.of(request, folder, caches.debian).simulated(_arguments(request))
     except StagewrightError as error:
         if _NO_PORT not in error.detail:
             raise
@@ -133,35 +120,34 @@ def resolve_packages(request: DebianRequest, folder: Path, cache: Path, log: IO[
             f"Debian {request.suite}: no packages for {request.arch} ({request.arch.port.name})",
             hint="set a newer `suite`, or use a seed from a file",
         ) from error
-    log.write(result.stdout + result.stderr)
-    found = _INST.finditer(result.stdout + result.stderr)  # has some packages twice
+    log.write(output)
+    found = _INST.finditer(output)  # has some packages twice
     packages = sorted({f"{match['name']}={match['version']}" for match in found})
     if not packages:
-        raise StagewrightError(
-            Reason.BUILD_FAILED, "mmdebstrap: no packages in its output", detail=result.stderr[-2000:]
-        )
+        raise StagewrightError(Reason.BUILD_FAILED, "mmdebstrap: no packages in its output", detail=output[-2000:])
     pin: dict[str, Any] = {"suite": request.suite, "arch": request.arch.value}
     if request.portage:
-        fetch = partial(pypi.fetch_package, cache=cache, services=request.services)
+        fetch = partial(pypi.fetch_package, cache=caches.pypi, services=request.services)
         pin["portage"] = file_digest(fetch(f"portage=={request.portage}", source=True))
         pin["meson"] = file_digest(fetch("meson", source=False))
     return {**pin, "packages": packages}
 
 
 def bootstrap(
-    request: DebianRequest, pin: Mapping[str, Any], folder: Path, cache: Path, epoch: int, log: IO[str]
+    request: DebianRequest, pin: Mapping[str, Any], folder: Path, caches: Caches, epoch: int, log: IO[str]
 ) -> tuple[Path, dict[str, str]]:
     """Bootstrap the root of a pin. Return it, and the part of Debian's archive of each package.
 
     Raises ``LOCK_STALE`` if the sources do not have its versions any more.
     """
-    own = folder / "bootstrap"
+    runs = Bootstrap.of(request, folder, caches.debian)
     try:
-        options = ["--format=directory", f"--extract-hook={_ASK_VERSIONS}"]
-        _mmdebstrap(request, folder, options, "tree", epoch, log, pins=pin["packages"])
+        runs.fetch(pin["packages"], log)
+        hooks = f"--extract-hook={ASK_VERSIONS}", f"--customize-hook={debian_areas.hook(Path(PLACE))}"
+        own = runs.make([hooks[0], *_arguments(request), hooks[1]], pin["packages"], epoch, log)
     except StagewrightError:
-        if (own / "candidates").exists():
-            found = _versions(Tree(own).read("candidates").decode().splitlines())
+        if (candidates := runs.candidates()) is not None:
+            found = _versions(candidates)
             _require_pinned(pin, {name: found.get(name, "no version") for name in _versions(pin["packages"])})
         raise
     areas = debian_areas.areas_of(Tree(own).text(debian_areas.FILE, errors="replace").splitlines(), pin["packages"])
@@ -169,54 +155,21 @@ def bootstrap(
     root = Root(tree, tree, log=log)
     _check_versions(root, pin)
     if request.portage:
-        _install_portage(root, pin, request, folder, cache)
-        _adapt(root, request.arch.port)
+        _install_portage(root, pin, request, folder, caches.pypi)
+        _adapt(root, request.arch.port, epoch)
     _clean(tree)
     clamp_times(tree, epoch)
     return tree, areas
 
 
-def _mmdebstrap(
-    request: DebianRequest,
-    folder: Path,
-    options: list[str],
-    target: str,
-    epoch: int = 0,
-    log: IO[str] | None = None,
-    pins: Sequence[str] = (),
-) -> Result:
-    """Run mmdebstrap(1). ``target`` is the folder "tree" in a new folder "bootstrap", or an absolute path."""
-    own = folder / "bootstrap"
-    own.mkdir()
-    configuration, lines = apt.options(), apt.sources(request.suite)
-    (own / "apt.conf").write_text(configuration, encoding="utf-8")
-    (own / "sources.list").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    (own / "pins").write_text("".join(f"{name}\n" for name in pins), encoding="utf-8")
-    inside = Path(PLACE)
-    hooks = [] if target == "/dev/null" else [f"--customize-hook={debian_areas.hook(inside)}"]
-    words = ["mmdebstrap", *options, *_arguments(request, inside / "apt.conf"), *hooks, request.suite]
-    words += [str(inside / target), str(inside / "sources.list")]
-    services = [*request.services, *apt.local_services([configuration, *lines])]
-    reads = apt.local_files([configuration, *lines])
-    with bootstrapper(own, words, reads=reads, services=services) as sandboxed:
-        env = {"SOURCE_DATE_EPOCH": str(epoch)}
-        return run(sandboxed.words, env=env, log=log, pass_fds=sandboxed.descriptors)
-
-
-def _arguments(request: DebianRequest, configuration: Path) -> list[str]:
+def _arguments(request: DebianRequest) -> list[str]:
     excluded = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in UNUSED]
     return [
-        "--mode=root",
         "--variant=apt",
-        f"--architectures={request.arch.port.name}",
-        "--skip=check/qemu",  # the worker has registered the emulator
-        "--skip=check/empty,chroot/mount",  # the sandbox has mounted /dev and /proc of the root
         f"--extract-hook={_USE_PROC}",
         f"--customize-hook={_NO_PROC}",
         f"--include={','.join(['usr-is-merged', *(_USED if request.portage else ()), *request.packages])}",
         '--aptopt=APT::Install-Recommends "false"',
-        '--aptopt=Acquire::Languages "none"',
-        f"--aptopt={configuration}",
         *excluded,
         "--dpkgopt=path-include=/usr/share/doc/*/copyright",  # releases need the terms of licences
         "--dpkgopt=path-exclude=/usr/lib/*/gconv/*",
@@ -272,11 +225,12 @@ def _install_portage(root: Root, pin: Mapping[str, Any], request: DebianRequest,
     root.run("python3", "-c", _RUN_MESON, *_MESON, binds=binds, env=env)
 
 
-def _adapt(root: Root, port: Port) -> None:
+def _adapt(root: Root, port: Port, epoch: int) -> None:
     helper = resources.files("stagewright.seeds") / "data" / "fetch-debsrc"
     with resources.as_file(helper) as path:
         install = "install -D -m 755 /tmp/fetch-debsrc /usr/libexec/stagewright/fetch-debsrc"
         env = {"TRIPLET": port.triplet, "CHOST": port.chost}
+        env["SOURCE_DATE_EPOCH"] = str(epoch)  # useradd(8) writes the day of the last change of a password
         root.run("sh", "-c", f"{install}\n{_ADAPT}", binds=[Bind(path, "/tmp/fetch-debsrc")], env=env)
 
 

@@ -54,7 +54,8 @@ def unneeded(store: Store, needed: set[str], report: Callable[[str], None] = lam
 
 def unused_caches(store: Store, days: float) -> list[Garbage]:
     """Return everything in the caches that no build used for so many days, by cache."""
-    return [*unused_packages(store, days), *unused_seeds(store, days), *unused_clones(store, days)]
+    found = [*unused_packages(store, days), *unused_seeds(store, days), *unused_clones(store, days)]
+    return [*found, *unused_debian(store, days)]
 
 
 def unused_clones(store: Store, days: float) -> list[Garbage]:
@@ -98,6 +99,19 @@ def unused_seeds(store: Store, days: float) -> list[Garbage]:
             folder, f"fetched seed {', '.join(sorted(path.name for path in folder.iterdir()))}", tree_size(folder), ""
         )
         for folder in store.cache("seeds").glob("*")
+        if folder.is_dir() and folder.stat().st_mtime < limit
+    ]
+    return sorted(found, key=lambda garbage: -garbage.size)
+
+
+def unused_debian(store: Store, days: float) -> list[Garbage]:
+    """Return Debian packages and indexes that no seed used for so many days, and leftovers, largest first."""
+    limit, cache = time.time() - days * 86400, store.cache("debian")
+    kinds = {"packages/*": "Debian package", "indexes/*": "package indexes", ".new.*": "unfinished copy"}
+    found = [
+        Garbage(folder, f"{what} {min((path.name for path in folder.iterdir()), default='')}", tree_size(folder), "")
+        for pattern, what in kinds.items()
+        for folder in cache.glob(pattern)
         if folder.is_dir() and folder.stat().st_mtime < limit
     ]
     return sorted(found, key=lambda garbage: -garbage.size)

@@ -25,7 +25,8 @@ from stagewright.project.fields import Matching
 from stagewright.project.lock import Pin
 from stagewright.root.network import Service
 from stagewright.seeds.apt import codename
-from stagewright.seeds.debian import DebianRequest, bootstrap, resolve_packages
+from stagewright.seeds.debian import Caches, bootstrap, resolve_packages
+from stagewright.seeds.mmdebstrap import DebianRequest
 
 DebianPackage = Annotated[str, Matching(r"[a-z0-9][a-z0-9+.-]+", "the name of a Debian package, in lower case")]
 FOR_PORTAGE = "bzip2 file gcc libc6-dev make mount patch pax-utils python3 xz-utils zstd"
@@ -80,7 +81,7 @@ class BootstrapSeed(PinnedSeed, kind="bootstrap"):
     def pin(self, work: Work[SeedContext]) -> Pin:
         """Look up the versions of all packages in the package sources of this computer."""
         work.phase("look up packages")
-        return resolve_packages(self._request({}, work), work.folder, work.store.cache("pypi"), work.log)
+        return resolve_packages(self._request({}, work), work.folder, _caches(work), work.log)
 
     def build(self, work: Work[SeedContext]) -> Built:
         """Bootstrap the root and adapt it for Portage."""
@@ -89,7 +90,7 @@ class BootstrapSeed(PinnedSeed, kind="bootstrap"):
         work.emulate(request.arch.port.machine)
         work.phase(f"bootstrap {len(pin.packages)} packages")
         pinned = pin.model_dump(exclude_none=True)
-        tree, areas = bootstrap(request, pinned, work.folder, work.store.cache("pypi"), work.epoch, work.log)
+        tree, areas = bootstrap(request, pinned, work.folder, _caches(work), work.epoch, work.log)
         records = Records(areas=areas).write(work.folder)
         facts = LayerFacts(package_count=len(pin.packages), records=records.digest if records else None)
         return Built(tree, facts, records=records.path if records else None)
@@ -102,3 +103,7 @@ class BootstrapSeed(PinnedSeed, kind="bootstrap"):
     def _arch(self, pin: Mapping[str, Any]) -> Arch:
         """Return the architecture of the root. By its pin, it is the same on every computer."""
         return self.known_arch(pin) or host_machine().arch
+
+
+def _caches(work: Work[SeedContext]) -> Caches:
+    return Caches(work.store.cache("pypi"), work.store.cache("debian"))

@@ -1,0 +1,218 @@
+"""Package indexes and packages that the Debian seeds of a store share, so each is downloaded once::
+
+    <cache>/<sources>.lock                          flock(2): held by the seed that fetches from these sources
+    <cache>/indexes/<sources>/<file>                files of /var/lib/apt/lists, as apt names them
+    <cache>/packages/<sha256>/<file>.deb            files of /var/cache/apt/archives, as apt names them
+
+``<sources>`` is a digest of the package sources, of apt's settings and of the architecture.
+
+Nothing here is trusted. apt does not digest an index that it already has, and of a package that it already has it
+compares the size alone. So Stagewright does both. An index is lent if its SHA256 is the one in the Release file next to
+it. apt verifies the signature of that file again, also if the server says that it is unchanged. A package is lent if
+its SHA256 is the one in these indexes: it is digested while it is copied into the folder of the build. Files get into
+the cache before any code of a package runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import secrets
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from urllib.parse import unquote
+
+from stagewright.lazy_dataclass import dataclass
+from stagewright.locks import locked
+from stagewright.trees import remove_tree
+from stagewright.untrusted import open_regular
+
+RELEASE = "InRelease"
+
+_SIGNED = re.compile(
+    r"-----BEGIN PGP SIGNED MESSAGE-----\n(?P<text>.*?)\n-----BEGIN PGP SIGNATURE-----\n[^-]*"
+    r"-----END PGP SIGNATURE-----\n*",
+    re.DOTALL,
+)
+_DIGEST_LINE = re.compile(r"^ (?P<digest>[0-9a-f]{64}) +(?P<size>\d+) +(?P<path>\S+)$", re.MULTILINE)
+_URI = re.compile(r"'[^']*' (?P<name>[^\s/]+\.deb) (?P<size>\d+) SHA256:(?P<digest>[0-9a-f]{64})")
+_UNSIGNED = re.compile(r"\bAllow(?:Insecure|Weak|Downgrade)\w* \"(?!0\"|no\"|false\"|off\"|\")", re.IGNORECASE)
+
+_LARGEST_RELEASE = 16 << 20
+_CHUNK = 1 << 20
+_WAIT = 0.1  # seconds between two tries to get a lock
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A package to install: the name that apt gives its file, its size in bytes, and its SHA256."""
+
+    name: str
+    size: int
+    digest: str
+
+    @property
+    def path(self) -> str:
+        """Its path in the folder of packages."""
+        return f"{self.digest}/{self.name}"
+
+
+def archives_of(listing: str) -> list[Archive]:
+    """Return the packages in the output of ``apt-get download --print-uris``. Those without a SHA256 are left out."""
+    return [Archive(one["name"], int(one["size"]), one["digest"]) for one in _URI.finditer(listing)]
+
+
+@dataclass(frozen=True)
+class AptCache:
+    """The cache ``folder`` of the store, for the package sources that ``sources`` is the digest of."""
+
+    folder: Path
+    sources: str
+
+    @classmethod
+    def of(cls, folder: Path, lines: Sequence[str], options: str, architecture: str) -> AptCache | None:
+        """Return the cache for package sources; None if apt's settings accept indexes without a signature."""
+        if _UNSIGNED.search(options):
+            return None
+        text = "\n".join([architecture, *lines, options])
+        return cls(folder, hashlib.sha256(text.encode()).hexdigest()[:32])
+
+    @property
+    def indexes(self) -> Path:
+        """The folder with the indexes of these sources."""
+        return self.folder / "indexes" / self.sources
+
+    @property
+    def packages(self) -> Path:
+        """The folder with packages of all sources."""
+        return self.folder / "packages"
+
+    @contextlib.contextmanager
+    def fetching(self) -> Iterator[None]:
+        """Hold the lock of the sources for the block. Other seeds that fetch from them wait."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        while True:
+            with locked(self.folder / f"{self.sources}.lock") as mine:
+                if mine:
+                    yield
+                    return
+            time.sleep(_WAIT)
+
+    def lend_indexes(self, target: Path) -> bool:
+        """Copy the indexes whose digests are right into a new folder. Return True if there are any."""
+        target.mkdir()
+        if not self.indexes.is_dir():
+            return False
+        _copy_verified(self.indexes, target)
+        os.utime(self.indexes)  # garbage collection reads this time as the last use
+        return any(target.iterdir())
+
+    def keep_indexes(self, source: Path) -> None:
+        """Replace the indexes of the cache by those in a folder whose digests are right."""
+        new = self.folder / f".new.{secrets.token_hex(4)}"
+        new.mkdir(parents=True)
+        try:
+            _copy_verified(source, new)
+            self.indexes.mkdir(parents=True, exist_ok=True)
+            fresh = {path.name for path in new.iterdir()}
+            for path in list(self.indexes.iterdir()):
+                if path.name not in fresh:
+                    path.unlink(missing_ok=True)
+            for path in new.iterdir():  # a killed run leaves a mixture: what does not match is not lent
+                path.rename(self.indexes / path.name)
+        finally:
+            remove_tree(new)
+
+    def drop_indexes(self) -> None:
+        """Remove the indexes of these sources."""
+        remove_tree(self.indexes)
+
+    def known(self) -> list[str]:
+        """Return the paths of the packages that the cache has, below its folder of packages."""
+        return sorted(f"{path.parent.name}/{path.name}" for path in self.packages.glob("*/*.deb"))
+
+    def keep_packages(self, wanted: Sequence[Archive], source: Path) -> None:
+        """Move those files of a folder into the cache that are the wanted packages."""
+        for one in wanted:
+            target = self.packages / one.path
+            if target.exists():
+                continue
+            own = self.folder / f".new.{secrets.token_hex(4)}"
+            own.mkdir(parents=True)
+            try:
+                if _copied(source / one.name, own / one.name) == one.digest:
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    (own / one.name).rename(target)
+            finally:
+                remove_tree(own)
+
+    def lend_packages(self, wanted: Sequence[Archive], target: Path) -> list[Archive]:
+        """Copy packages into a new folder. Return those that the cache does not have.
+
+        A file with wrong content is removed from the cache.
+        """
+        target.mkdir()
+        missing = []
+        for one in wanted:
+            source = self.packages / one.path
+            if _copied(source, target / one.name) == one.digest:
+                os.utime(source.parent)  # garbage collection reads this time as the last use
+                continue
+            (target / one.name).unlink(missing_ok=True)
+            remove_tree(source.parent)
+            missing.append(one)
+        return missing
+
+
+def _copied(source: Path, target: Path) -> str:
+    """Copy a regular file to a new one, with its time. Return the SHA256 of the copy; empty if it is missing."""
+    try:
+        stream = open_regular(source, follow=False)
+    except OSError:
+        return ""
+    total = hashlib.sha256()
+    with stream, target.open("xb") as copy:
+        while chunk := stream.read(_CHUNK):
+            total.update(chunk)
+            copy.write(chunk)
+        copy.flush()
+        state = os.fstat(stream.fileno())
+        os.utime(copy.fileno(), ns=(state.st_atime_ns, state.st_mtime_ns))
+    return total.hexdigest()
+
+
+def _copy_verified(source: Path, target: Path) -> None:
+    """Copy the Release files of a folder, and the indexes whose digests they have. Leave out everything else.
+
+    apt asks the server for files that are newer than the copies, so these have the same times.
+    """
+    names = [path.name for path in sorted(source.iterdir())]
+    for release in (name for name in names if name.endswith(f"_{RELEASE}")):
+        copy = target / release
+        if not _copied(source / release, copy):
+            continue
+        digests = digests_in(copy.read_bytes()) if copy.stat().st_size <= _LARGEST_RELEASE else {}
+        if not digests:
+            copy.unlink()
+            continue
+        prefix = release.removesuffix(RELEASE)
+        for name in (name for name in names if name.startswith(prefix)):
+            expected = digests.get(unquote(name.removeprefix(prefix).replace("_", "/")))
+            if expected and _copied(source / name, target / name) != expected:
+                (target / name).unlink(missing_ok=True)
+
+
+def digests_in(release: bytes) -> Mapping[str, str]:
+    """Return the SHA256 of files by path, as the signed part of an InRelease file says; empty if it has none.
+
+    The signature is not verified.
+    """
+    found = _SIGNED.fullmatch(release.decode(errors="replace"))
+    if not found or "\n-----" in found["text"]:
+        return {}
+    _, _, section = found["text"].partition("\nSHA256:\n")
+    lines = re.split(r"^(?! )", section, maxsplit=1, flags=re.MULTILINE)[0]
+    return {one["path"]: one["digest"] for one in _DIGEST_LINE.finditer(lines)}

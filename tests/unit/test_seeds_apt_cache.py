@@ -103,8 +103,18 @@ def test_new_indexes_replace_old_ones(cache: AptCache, tmp_path: Path) -> None:
     new = PACKAGES + b"\n"
     cache.keep_indexes(lists(tmp_path / "new", packages=new, signed=release(new)))
     assert lent(cache, tmp_path / "lent") == {f"{PREFIX}_InRelease": release(new), INDEX: new}
-    assert len(list(cache.indexes.iterdir())) == 2
+    assert len(list(cache.indexes.glob("*_*"))) == 2
+    assert not (cache.indexes / "other").exists()
     assert not list(cache.folder.glob(".new*"))
+
+
+def test_indexes_are_fresh_for_a_minute(cache: AptCache, tmp_path: Path) -> None:
+    assert not cache.is_fresh
+    cache.keep_indexes(lists(tmp_path / "lists"))
+    assert cache.is_fresh
+    os.utime(cache.indexes / "updated", (time.time() - 61,) * 2)
+    assert not cache.is_fresh
+    assert list(lent(cache, tmp_path / "lent")) != ["updated"]
 
 
 def package(text: bytes) -> Archive:

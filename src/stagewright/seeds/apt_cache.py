@@ -44,6 +44,11 @@ _UNSIGNED = re.compile(r"\bAllow(?:Insecure|Weak|Downgrade)\w* \"(?!0\"|no\"|fal
 _LARGEST_RELEASE = 16 << 20
 _CHUNK = 1 << 20
 _WAIT = 0.1  # seconds between two tries to get a lock
+_UPDATED = "updated"
+"""Empty file whose time is that of the last update."""
+
+_FRESH = 60
+"""Seconds in which a second update of the indexes has nothing to download, most likely."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +115,13 @@ class AptCache:
         os.utime(self.indexes)  # garbage collection reads this time as the last use
         return any(target.iterdir())
 
+    @property
+    def is_fresh(self) -> bool:
+        """True if another seed has just updated the indexes."""
+        with contextlib.suppress(FileNotFoundError):
+            return time.time() - (self.indexes / _UPDATED).stat().st_mtime < _FRESH
+        return False
+
     def keep_indexes(self, source: Path) -> None:
         """Replace the indexes of the cache by those in a folder whose digests are right."""
         new = self.folder / f".new.{secrets.token_hex(4)}"
@@ -119,10 +131,11 @@ class AptCache:
             self.indexes.mkdir(parents=True, exist_ok=True)
             fresh = {path.name for path in new.iterdir()}
             for path in list(self.indexes.iterdir()):
-                if path.name not in fresh:
+                if path.name not in (*fresh, _UPDATED):
                     path.unlink(missing_ok=True)
             for path in new.iterdir():  # a killed run leaves a mixture: what does not match is not lent
                 path.rename(self.indexes / path.name)
+            (self.indexes / _UPDATED).touch()
         finally:
             remove_tree(new)
 

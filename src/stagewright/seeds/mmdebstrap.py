@@ -122,6 +122,8 @@ class Bootstrap:
             def simulate(own: Path, *, lend: bool) -> None:
                 lines.clear()
                 self._prepare(own, lend=lend)
+                if self.cache and self.cache.is_fresh:
+                    lock.close()  # what this run downloads is small
 
                 def on_line(line: str) -> None:
                     lines.append(f"{line}\n")

@@ -17,8 +17,9 @@ import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from stagewright import ids
 from stagewright.attributes import is_kept
@@ -28,7 +29,8 @@ from stagewright.run import UMASK
 from stagewright.store.content import FILE_NAME, PACKAGES, PARTS, Entry, read_content
 from stagewright.trees import walk_tree
 
-BLOCK = 1 << 20
+BLOCK = 1 << 18
+"""Bytes of the buffer for contents, which is used again: the kernel would clear the memory of a new one."""
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _DEEPEST = 100_000
 _ID_LIMIT = ids.INVOKER
@@ -78,6 +80,7 @@ class _Cut:
     out: BinaryIO
     chunk: int = 0
     left: int = -1
+    block: memoryview = field(default_factory=lambda: memoryview(bytearray(BLOCK)))
 
     def file(self, folder: int, entry: Entry) -> None:
         """Pass on the content of a file. A file of which no chunk is wanted is not read."""
@@ -87,12 +90,12 @@ class _Cut:
         total, size = hashlib.sha256(), 0
         descriptor = os.open(entry.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
         with os.fdopen(descriptor, "rb", buffering=0) as stream:
-            while data := stream.read(BLOCK):
-                total.update(data)
-                size += len(data)
+            while count := stream.readinto(self.block):
+                total.update(self.block[:count])
+                size += count
                 if size > entry.size:
                     break
-                self._pass(memoryview(data))
+                self._pass(self.block[:count])
         if size != entry.size or total.hexdigest() != entry.content:
             raise StagewrightError(Reason.DAMAGED, f"{entry.name}: not what was built")
 
@@ -132,7 +135,7 @@ class _Cut:
         return taken
 
 
-def restore(folder: Path, source: BinaryIO, *, owners: bool, when: float) -> None:
+def restore(folder: Path, source: BufferedReader, *, owners: bool, when: float) -> None:
     """Make the trees that the list in a folder describes, with the contents from a stream.
 
     ``owners`` says if owners and times are those of the list (a layer); else the files belong to the user, and have the
@@ -185,13 +188,14 @@ class _Tree:
     """A tree that is being made. ``above`` are the folders from the top to the open one, which ``current`` is."""
 
     folder: Path
-    source: BinaryIO
+    source: BufferedReader
     targets: set[int]
     owners: bool
     when: float
     above: list[Entry] = field(default_factory=list)
     places: dict[int, list[str]] = field(default_factory=dict)
     current: int = -1
+    block: memoryview = field(default_factory=lambda: memoryview(bytearray(BLOCK)))
 
     def __post_init__(self) -> None:
         self.top = os.open(self.folder, _FOLDER)
@@ -251,14 +255,14 @@ class _Tree:
         try:
             total, left = hashlib.sha256(), entry.size
             while left:
-                data = self.source.read(min(BLOCK, left))
-                if not data:
+                count = self.source.readinto(self.block[: min(BLOCK, left)])
+                if not count:
                     raise StagewrightError(Reason.FETCH_CUT, f"{entry.name}: the content ended too early")
-                total.update(data)
-                view = memoryview(data)
+                view = self.block[:count]
+                total.update(view)
                 while view:
                     view = view[os.write(descriptor, view) :]
-                left -= len(data)
+                left -= count
             if total.hexdigest() != entry.content:
                 what = f"{entry.name}: not the content that the list names"
                 raise StagewrightError(Reason.DIGEST_MISMATCH, what)
@@ -339,7 +343,12 @@ def _send(arguments: list[str]) -> None:
 
 
 def _restore(arguments: list[str]) -> None:
-    restore(Path(arguments[0]), sys.stdin.buffer, owners=arguments[1] == "layer", when=float(arguments[2]))
+    restore(
+        Path(arguments[0]),
+        cast("BufferedReader", sys.stdin.buffer),
+        owners=arguments[1] == "layer",
+        when=float(arguments[2]),
+    )
 
 
 _ACTIONS: dict[str, Callable[[list[str]], None]] = {"send": _send, "restore": _restore}

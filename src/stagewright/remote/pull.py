@@ -129,8 +129,8 @@ class _Pull:
     store: Store
     statement: Statement
     folder: Path
-    received: int = 0
     done: int = 0
+    _received: list[int] = field(default_factory=list)
     _files: list[Path] = field(default_factory=list)
     _decompress: Any = field(default_factory=decompressor)
 
@@ -159,9 +159,9 @@ class _Pull:
                 self._forget()
                 raise self._with_key(error) from error
             raise
+        self._forget()  # before all of it is written to the disk, so that the parts are not
         self.store.receive(self.folder, statement.yields, meta)
-        self._forget()
-        return Pulled(self.received, statement.size)
+        return Pulled(sum(self._received), statement.size)
 
     def _with_key(self, error: StagewrightError) -> StagewrightError:
         what = f"{self.remote.place.name}: {self.statement.node} ({self.statement.key[:12]}): {error.message}"
@@ -181,7 +181,7 @@ class _Pull:
         limit = META_LIMIT if name == "meta" else LIST_LIMIT
         read = partial(self.remote.attempts, "pull", lambda: read_blob(self.remote.place, blob, limit))
         data = self.remote.again(read)
-        self.received += len(data)
+        self._received.append(len(data))
         return data
 
     def _write_part(self, name: str, target: str) -> None:
@@ -275,7 +275,7 @@ class _Pull:
                 temporary.unlink(missing_ok=True)
 
         self.remote.attempts("pull", transfer)
-        self.received += extent.length
+        self._received.append(extent.length)
         return target
 
     def _forget(self) -> None:

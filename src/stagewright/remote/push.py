@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -168,12 +169,11 @@ class _Push:
         """Send chunks, which a process writes, in packs, and return their places."""
         assert process.stdout
         total = sum(chunk.size for chunk in chunks)
-        writer = _PackWriter(self.folder, uploads)
         contents = self._contents(process.stdout, chunks, shared, lambda size: self._progress(node, size, total))
-        for name, size, frame in _frames(contents):
-            writer.add(name, size, frame)
-        writer.end()
-        there = {**shared.located, **writer.places()}
+        with _PackWriter(self.folder, uploads) as writer:
+            for name, size, frame in _frames(contents):
+                writer.add(name, size, frame)
+            there = {**shared.located, **writer.places()}
         names = {chunk.name: self.divided[chunk.name] if chunk.divided else [chunk.name] for chunk in chunks}
         return {chunk: [there[name] for name in found] for chunk, found in names.items()}
 
@@ -292,14 +292,16 @@ class _Uploads:
 
 @dataclass
 class _PackWriter:
-    """Joins frames to packs."""
+    """Joins frames to packs. A thread writes each pack, while the frames of the next one come."""
 
     folder: Path
     uploads: _Uploads
     _frames: list[bytes] = field(default_factory=list)
-    _rows: list[tuple[str, int, int, int]] = field(default_factory=list)
+    _rows: list[_Row] = field(default_factory=list)
     _size: int = 0
     _found: dict[str, Located] = field(default_factory=dict)
+    _thread: ThreadPoolExecutor = field(default_factory=partial(ThreadPoolExecutor, 1))
+    _written: Future[None] | None = None
 
     def add(self, name: str, size: int, frame: bytes) -> None:
         """Add a chunk of this size (bytes, uncompressed)."""
@@ -307,24 +309,45 @@ class _PackWriter:
         self._frames.append(frame)
         self._size += len(frame)
         if self._size > PACK:
-            self.end()
+            self._end()
 
-    def end(self) -> None:
-        """Write a pack, and upload it."""
-        if not self._frames:
-            return
+    def places(self) -> dict[str, Located]:
+        """Return where the chunks are, after the last pack was written."""
+        self._end()
+        self._wait()
+        return self._found
+
+    def _end(self) -> None:
+        """Wait for the pack before, and have this one written. So no more than two are in memory."""
+        self._wait()
+        if self._frames:
+            self._written = self._thread.submit(self._write, self._frames, self._rows)
+            self._frames, self._rows, self._size = [], [], 0
+
+    def _wait(self) -> None:
+        if self._written:
+            self._written.result()
+            self._written = None
+
+    def _write(self, frames: Sequence[bytes], rows: Sequence[_Row]) -> None:
+        """Write a pack, and upload it in the background."""
         total = hashlib.sha256()
         path = self.folder / f"pack{len(self._found)}"
         with path.open("wb") as stream:
-            for frame in self._frames:
+            for frame in frames:
                 total.update(frame)
-            stream.writelines(self._frames)
-        blob = Blob(total.hexdigest(), self._size)
-        for name, start, length, size in self._rows:
+            stream.writelines(frames)
+        blob = Blob(total.hexdigest(), sum(map(len, frames)))
+        for name, start, length, size in rows:
             self._found[name] = Located(name, blob, start, length, size)
         self.uploads.add(blob, path)
-        self._frames, self._rows, self._size = [], [], 0
 
-    def places(self) -> dict[str, Located]:
-        """Return where the chunks are."""
-        return self._found
+    def __enter__(self) -> _PackWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.shutdown(wait=True, cancel_futures=True)
+
+
+_Row = tuple[str, int, int, int]
+"""A chunk in a pack: name, first byte and length of the frame, size of the chunk."""

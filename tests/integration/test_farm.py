@@ -163,6 +163,27 @@ def test_two_nodes_with_one_key_are_built_once(tmp_path: Path) -> None:
         assert site.logs_of("one", "m1") + site.logs_of("same", "m1") == 1
 
 
+def test_an_input_that_the_remote_has_damaged_is_built_again_after_it_was_removed(tmp_path: Path) -> None:
+    project = make_project(tmp_path / "project")
+    with farm(tmp_path, "m1") as site:
+        assert site.build(project, "one").end()[0] == 0
+        site.worker("m2")
+        site.connected("m2")
+        drained(site, "m1")
+        named = "".join(path.read_text() for path in (site.remote / "results").glob("*/*"))
+        for blob in (path for path in (site.remote / "blobs").glob("*/*") if path.name in named):
+            blob.write_bytes(b"altered".ljust(blob.stat().st_size, b"."))
+        _, ends = site.build(project, "one-tar", store="another").end()
+        error = ends["seed:small"]["error"]
+        remedy = ["store", "verify", f"{site.remote}/", "--remove"]
+        assert error["reason"] == "farm"
+        assert f"stagewright {' '.join(remedy)}" in error["detail"]
+        assert subprocess.run(site.command("user", *remedy), check=False, capture_output=True).returncode
+        code, ends = site.build(project, "one-tar", store="another").end()
+        assert (code, {end["status"] for end in ends.values()}) == (0, {"built"})
+        assert site.logs_of("one", "m2") == 1
+
+
 def test_a_lost_scheduler_loses_no_result(tmp_path: Path) -> None:
     project = make_project(tmp_path / "project", SLOW)
     with farm(tmp_path, "m1") as site:

@@ -110,6 +110,8 @@ class Host:
         except Cancelled:
             return BuildReply(refused="cancelled").to_json()
         except Exception as problem:  # noqa: BLE001  the reply has it
+            if isinstance(problem, StagewrightError) and problem.reason in ALTERED:  # only the remote raises these
+                return BuildReply(refused=self._altered(problem)).to_json()
             return _failed(building.node, problem).to_json()
         finally:
             del self._building[request.attempt]
@@ -126,18 +128,12 @@ class Host:
         yields, key = job.node.yields, job.key.digest
         keys = [key, *(one for _, one in job.inputs.values())]
         with in_use(self.store, keys), self._locked(key, building):
-            if self.store.has(yields, key) or self.shared.has(yields, key):
-                return self._there(job, report)
+            if there := self._there(job, report):
+                return there
             report(NodePhase(node=job.node.id, phase="pull"))
             for role, (kind, digest) in job.inputs.items():
                 _stop_if(building)
-                try:
-                    found = self.shared.pull(kind, digest)
-                except StagewrightError as error:
-                    if error.reason not in ALTERED:
-                        raise
-                    return BuildReply(refused=f"its input {role} did not come unaltered: {error.message}")
-                if not found:
+                if not self.shared.pull(kind, digest):
                     what = f"{job.node.id}: its input {role} is not in the shared store ({digest[:12]})"
                     raise StagewrightError(Reason.NOT_FOUND, what, hint="run the same command again")
             job = self._job(request, {path: self._take(one, building) for path, one in request.files.items()})
@@ -149,6 +145,12 @@ class Host:
             report(NodePhase(node=job.node.id, phase="push"))
             self.shared.push(yields, key)
             return BuildReply(finished, asdict(self.store.meta(yields, key)), log=str(job.log))
+
+    def _altered(self, error: StagewrightError) -> str:
+        """Return why a node cannot be built here, with the way to whole data (docs/decisions/062)."""
+        remedy = f"stagewright store verify {self.shared.remote.name} --remove"
+        why = f"altered data came from the shared store ({error.message})"
+        return f"{why}; if other machines report this, too, {remedy} removes it, and the next build makes it again"
 
     def _take(self, packed: PackedFile, building: _Building) -> Path:
         _stop_if(building)
@@ -184,14 +186,18 @@ class Host:
                     return
             time.sleep(PAUSE)
 
-    def _there(self, job: Job, report: Callable[[Event], None]) -> BuildReply:
-        """Reply that a result is there already: another user built it."""
+    def _there(self, job: Job, report: Callable[[Event], None]) -> BuildReply | None:
+        """Reply that a result is there already: another user built it. Return None if it is not there."""
         yields, key = job.node.yields, job.key.digest
-        report(NodePhase(node=job.node.id, phase="pull"))
         if self.store.has(yields, key):
+            report(NodePhase(node=job.node.id, phase="pull"))
             self.shared.push(yields, key)
-        elif not self.shared.pull(yields, key, held=True):
-            raise StagewrightError(Reason.NOT_FOUND, f"{job.node.id}: its result left the shared store meanwhile")
+        elif self.shared.has(yields, key):
+            report(NodePhase(node=job.node.id, phase="pull"))
+            if not self.shared.pull(yields, key, held=True):  # it was removed
+                return None
+        else:
+            return None
         meta = self.store.meta(yields, key)
         finished = NodeFinished(node=job.node.id, status=Status.CACHED, size=meta.size)
         return BuildReply(finished, asdict(meta), cached=True)

@@ -22,6 +22,9 @@ from stagewright.store.store import Store
 _WRONG = ALTERED | {Reason.NOT_FOUND}
 """Reasons for a pull that may succeed the next time: a wrong byte in a statement also leads to a wrong address."""
 
+KNOWN = 60.0
+"""Seconds for which a result that the remote had is taken to be there. Another program may remove it."""
+
 LOCKED = 300.0
 """Seconds to wait for another process of this machine that takes or makes the same result."""
 
@@ -33,7 +36,7 @@ class Shared:
     remote: RemoteStore
     store: Store
     _locks: dict[str, threading.Lock] = field(default_factory=dict)
-    _known: set[str] = field(default_factory=set)
+    _known: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
     def _one(self, name: str) -> Iterator[None]:
@@ -42,9 +45,12 @@ class Shared:
 
     def has(self, yields: Yields, key: str) -> bool:
         """Return True if the remote has a result."""
-        if f"{yields} {key}" not in self._known and self.remote.has(yields, key):
-            self._known.add(f"{yields} {key}")
-        return f"{yields} {key}" in self._known
+        if time.monotonic() - self._known.get(f"{yields} {key}", -KNOWN) < KNOWN:
+            return True
+        found = self.remote.has(yields, key)
+        if found:
+            self._known[f"{yields} {key}"] = time.monotonic()
+        return found
 
     def pull(self, yields: Yields, key: str, *, held: bool = False) -> bool:
         """Bring a result into the store, with the layers below a layer. Return False if the remote lacks one.
@@ -67,8 +73,10 @@ class Shared:
         with self._one(key):
             while not self.store.has(yields, key):
                 found = self.remote.again(partial(pull, self.remote, self.store, yields, key, held=held), _WRONG)
-                if found is None and (time.monotonic() > end or not self.has(yields, key)):
-                    return False
+                if found is None:
+                    self._known.pop(f"{yields} {key}", None)
+                    if time.monotonic() > end or not self.has(yields, key):
+                        return False
                 if found is None:  # another process has the lock of the key
                     time.sleep(0.1)
             return True
@@ -80,7 +88,7 @@ class Shared:
             with self._one(one):
                 if not self.has(yields, one):
                     push(self.remote, self.store, yields, one)
-                    self._known.add(f"{yields} {one}")
+                    self._known[f"{yields} {one}"] = time.monotonic()
 
     # files of projects
 
@@ -92,7 +100,7 @@ class Shared:
             if not self.remote.exists(_document(blob.digest)):
                 self.remote.put(blob, path)
                 self.remote.write(_document(blob.digest), _description(blob), [blob])
-            self._known.add(blob.digest)
+            self._known[blob.digest] = time.monotonic()
 
     def get_file(self, blob: Blob, target: Path) -> None:
         """Bring a file of the remote to a path. Raises: DIGEST_MISMATCH, or the failure of the remote."""

@@ -602,6 +602,31 @@ def test_files_of_caches_are_shared_and_a_false_path_is_refused(here: Store, the
     assert refused.value.reason is Reason.UNSAFE_ARCHIVE
 
 
+@pytest.mark.parametrize("damage", ["blob", "document"])
+def test_a_check_reads_files_of_caches_and_removes_damaged_ones(
+    here: Store, there: Store, folder: RemoteStore, damage: str
+) -> None:
+    place = Path(folder.place.name)
+    for name in ("foo-1.tar.xz", "bar-1.tar.xz"):
+        (here.cache("distfiles") / name).write_bytes(name.encode())
+    push_cache(folder, here, "distfiles")
+    assert keep.check(folder) == keep.Check(0, 24, (), files=2)
+    (document,) = (one for one in (place / "caches/distfiles").iterdir() if "foo-1" in one.read_text(encoding="utf-8"))
+    blob = place / blob_path(json.loads(document.read_text(encoding="utf-8"))["sha256"])
+    if damage == "blob":
+        blob.write_bytes(b"foo-2.tar.xz")
+    else:
+        document.write_text('{"path": "foo-1.tar.xz"}', encoding="utf-8")
+    ((statement, error),) = keep.check(folder, remove=True).problems
+    assert statement is None
+    assert error.reason is (Reason.DIGEST_MISMATCH if damage == "blob" else Reason.BAD_LISTING)
+    assert (blob if damage == "blob" else document).name in error.message
+    assert keep.check(folder) == keep.Check(0, 12, (), files=1)
+    assert push_cache(folder, here, "distfiles").files == 1
+    assert pull_cache(folder, there, "distfiles").files == 2
+    assert (there.cache("distfiles") / "foo-1.tar.xz").read_bytes() == b"foo-1.tar.xz"
+
+
 def test_files_of_caches_without_a_signature_of_a_trusted_key_are_refused(
     here: Store, there: Store, folder: RemoteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from stagewright.errors import Reason, StagewrightError
 from stagewright.events import NodeProgress
 from stagewright.graph.node import Yields
-from stagewright.remote.place import blob_path, read_document, read_exactly
+from stagewright.remote.place import Blob, blob_path, read_document, read_exactly
 from stagewright.remote.remote import RemoteStore
 from stagewright.remote.statement import Statement
 
@@ -179,13 +179,17 @@ def _going(found: Inventory, size: int | None, days: float | None) -> list[Kept]
 
 def _of_caches(remote: RemoteStore, found: Inventory) -> set[str]:
     """Return the digests of the files of caches."""
-    digests = set()
-    for path in found.caches:
-        try:
-            digests.add(str(json.loads(read_document(remote.place, f"caches/{path}"))["sha256"]))
-        except (ValueError, TypeError, KeyError):
-            continue
-    return digests
+    files = (_cache_blob(remote, path) for path in found.caches)
+    return {file.digest for file in files if isinstance(file, Blob)}
+
+
+def _cache_blob(remote: RemoteStore, path: str) -> Blob | StagewrightError:
+    """Return the blob that a document of a cache names, or what is wrong with the document."""
+    try:
+        data = json.loads(read_document(remote.place, f"caches/{path}"))
+        return Blob(str(data["sha256"]), int(data["size"]))
+    except (ValueError, TypeError, KeyError) as error:
+        return StagewrightError(Reason.BAD_LISTING, f"{remote.place.name}: caches/{path}: invalid ({error})")
 
 
 def _remove_statement(remote: RemoteStore, one: Kept) -> None:
@@ -217,41 +221,64 @@ def _remove_blobs(remote: RemoteStore, garbage: Mapping[str, int], going: list[K
 
 @dataclass(frozen=True)
 class Check:
-    """The outcome of a check of a remote: numbers of results and bytes that were read, and what is wrong."""
+    """The outcome of a check of a remote: numbers of results and bytes that were read, and what is wrong.
+
+    ``files`` is the number of files of caches. What is wrong with one of them has no statement.
+    """
 
     results: int
     size: int
     problems: tuple[tuple[Statement | None, StagewrightError], ...]
+    files: int = 0
 
 
 def check(remote: RemoteStore, *, remove: bool = False) -> Check:
-    """Read all blobs of a remote and compare them with their names. With ``remove``, remove damaged results and blobs.
+    """Read all blobs of a remote and compare them with their names: those of results, and the files of caches.
 
-    A blob with the right digest can still be of a false result: that is found when it is pulled.
+    With ``remove``, remove results and files that are damaged, and their blobs. A blob with the right digest can still
+    be of a false result: that is found when it is pulled.
     """
     found = inventory(remote)
+    blobs = _Blobs(remote)
     problems: list[tuple[Statement | None, StagewrightError]] = [(None, error) for error in found.damaged]
-    verdicts: dict[str, StagewrightError | None] = {}
-    size = 0
+    total = len(found.results) + len(found.caches)
     for number, one in enumerate(found.results, 1):
         statement = one.statement
-        for blob in statement.blobs:
-            if blob.digest not in verdicts:
-                verdicts[blob.digest] = _wrong(remote, blob.digest, blob.size)
-                size += blob.size
-        wrong = next((error for blob in statement.blobs if (error := verdicts[blob.digest])), None)
+        wrong = next(filter(None, map(blobs.wrong, statement.blobs)), None)
         if wrong:
             problems.append((statement, wrong))
             if remove:
                 _remove_statement(remote, one)
-        remote.emit(
-            NodeProgress(node=remote.name, done=number, total=len(found.results), name=f"{statement.node} verified")
-        )
+        remote.emit(NodeProgress(node=remote.name, done=number, total=total, name=f"{statement.node} verified"))
+    for number, path in enumerate(sorted(found.caches), len(found.results) + 1):
+        file = _cache_blob(remote, path)
+        wrong = blobs.wrong(file) if isinstance(file, Blob) else file
+        if wrong:
+            problems.append((None, wrong))
+            if remove:
+                remote.remove(f"caches/{path}")
+        remote.emit(NodeProgress(node=remote.name, done=number, total=total, name=f"caches/{path} verified"))
     if remove and remote.place.lists:
-        for digest, error in verdicts.items():
+        for digest, error in blobs.verdicts.items():
             if error:
                 remote.remove(blob_path(digest))
-    return Check(len(found.results), size, tuple(problems))
+    return Check(len(found.results), blobs.size, tuple(problems), len(found.caches))
+
+
+class _Blobs:
+    """Blobs of a remote, which are read once each."""
+
+    def __init__(self, remote: RemoteStore) -> None:
+        self.verdicts: dict[str, StagewrightError | None] = {}
+        self.size = 0
+        self._remote = remote
+
+    def wrong(self, blob: Blob) -> StagewrightError | None:
+        """Return what is wrong with a blob; None if nothing is."""
+        if blob.digest not in self.verdicts:
+            self.verdicts[blob.digest] = _wrong(self._remote, blob.digest, blob.size)
+            self.size += blob.size
+        return self.verdicts[blob.digest]
 
 
 def _wrong(remote: RemoteStore, digest: str, size: int) -> StagewrightError | None:

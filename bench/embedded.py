@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from bench.measure import Row, Setting, best, copy_of_demo, median_of, seed_tree
 
 ROUNDS = 5
 
-_BY_HAND = r"""
+EMERGE = r"""
 set -e
 mount -t overlay overlay -o "lowerdir=$SEED,upperdir=$WORK/upper,workdir=$WORK/work" "$WORK/root"
 mkdir -p "$WORK/root/mnt/target" "$WORK/root/var/db/repos/demo"
@@ -22,8 +22,12 @@ bwrap --bind "$WORK/root" / --dev /dev --proc /proc --perms 1777 --tmpfs /tmp --
   --bind "$WORK/target" /mnt/target --ro-bind "$CONFIG" /etc/portage --ro-bind "$REPO" /var/db/repos/demo \
   --ro-bind "$CACHE/distfiles" /var/cache/distfiles --bind "$WORK/binpkgs" /var/cache/binpkgs \
   --bind "$WORK/build" /var/tmp \
-  emerge --root=/mnt/target --color=n --nospinner --quiet-build=y --usepkgonly=y --jobs=2 $PACKAGES \
+  emerge --root=/mnt/target --color=n --nospinner --quiet-build=y $BINARY --jobs=2 $PACKAGES \
   > "$WORK/log"
+"""
+"""Packages in an empty root, by hand; the environment is that of :func:`environment`."""
+
+_TAR = """
 tar -C "$WORK/target" --sort=name --numeric-owner --xattrs --xattrs-include="*" -I "zstd -T0 -9" \
   -cf "$WORK/out.tar.zst" .
 """
@@ -55,7 +59,8 @@ def measure(setting: Setting) -> list[Row]:
         changed = text.replace('use = ["-shout"]', f'use = ["-shout"]\nhostname = "bench{time.time_ns()}"')
         (project / "stagewright.toml").write_text(changed, encoding="utf-8")
         ours.append(timed(build))
-        floors.append(timed(_by_hand(project, store, setting.folder / f"hand{number}", packages)))
+        work = setting.folder / f"hand{number}"
+        floors.append(timed(by_hand(EMERGE + _TAR, environment(project, store, work, packages))))
     unchanged = median_of(
         lambda: stagewright(project, store, "build", "packed", "--progress=quiet"), setting.count(ROUNDS)
     )
@@ -68,10 +73,10 @@ def measure(setting: Setting) -> list[Row]:
     ]
 
 
-def _by_hand(project: Path, store: Path, work: Path, packages: str) -> Callable[[], object]:
-    """Return a function that runs the same emerge and tar as a shell script.
+def environment(project: Path, store: Path, work: Path, packages: str, changed: str = "") -> dict[str, str]:
+    """Make the folders of a build by hand, and return the environment of :data:`EMERGE`.
 
-    The script is process 1 of its namespace, so the processor time of everything in it counts as that of a child.
+    ``changed`` is a package that is compiled; the others are binary packages.
     """
     for name in ("upper", "work", "root", "target", "build", "config"):
         (work / name).mkdir(parents=True)
@@ -86,7 +91,7 @@ def _by_hand(project: Path, store: Path, work: Path, packages: str) -> Callable[
         "[DEFAULT]\nmain-repo = demo\n[demo]\nlocation = /var/db/repos/demo\n", encoding="utf-8"
     )
     _link_packages(store / "cache" / "binpkgs", work / "binpkgs")
-    env = {
+    return {
         "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
         "SEED": str(seed_tree(project, store)),
         "WORK": str(work),
@@ -94,9 +99,18 @@ def _by_hand(project: Path, store: Path, work: Path, packages: str) -> Callable[
         "CONFIG": str(work / "config"),
         "CACHE": str(store / "cache"),
         "PACKAGES": packages,
+        "BINARY": f"--usepkg=y --usepkg-exclude={changed}" if changed else "--usepkgonly=y",
     }
+
+
+def by_hand(script: str, env: Mapping[str, str]) -> Callable[[], object]:
+    """Return a function that runs a shell script.
+
+    The script is process 1 of its namespace, so the processor time of everything in it counts as that of a child.
+    """
     namespace = ["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc"]
-    return partial(subprocess.run, [*namespace, "sh", "-c", _BY_HAND], check=True, env=env)
+    null = subprocess.DEVNULL
+    return partial(subprocess.run, [*namespace, "sh", "-ec", script], check=True, env=env, stdout=null, stderr=null)
 
 
 def _link_packages(cache: Path, target: Path) -> None:

@@ -90,7 +90,7 @@ def test_unavailable_versions_are_reported(pinned: Pinned) -> None:
         assert "stagewright update" in run.stderr
         assert len(list((pinned.store / "layers").iterdir())) == 1
         log = call("log", "small", cwd=pinned.project, store=pinned.store).stdout
-        assert "running --extract-hook" in log and "installing essential packages" not in log, "nothing was unpacked"
+        assert "running --customize-hook" in log and "installing essential packages" not in log, "nothing was unpacked"
     finally:
         lock.write_text(pinned.lock, encoding="utf-8")
     assert states("small", cwd=pinned.project, store=pinned.store) == {"seed:small": "cached"}

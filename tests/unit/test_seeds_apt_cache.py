@@ -75,6 +75,10 @@ def test_an_altered_index_is_not_lent(cache: AptCache, tmp_path: Path) -> None:
         release(b"x", before=release().decode()),
         release(before="SHA256:\n"),
         release().replace(b"Suite: stable", b"-----BEGIN PGP SIGNATURE-----"),
+        release().replace(b"\n\n", b"\nSHA256:\n " + b"a" * 64 + b" 1 main/binary-amd64/Packages\n\n", 1),
+        release().replace(b"SHA256:\n", b"sha256:\n " + b"a" * 64 + b" 1 x\nSHA256:\n"),
+        release().replace(b"SHA256:\n", b"\nSHA256:\n"),
+        release().replace(b"SHA256:\n", b"SHA256:\n " + b"a" * 64 + b" 1 main/binary-amd64/Packages\n"),
     ],
 )
 def test_digests_outside_of_the_signed_text_do_not_count(cache: AptCache, tmp_path: Path, signed: bytes) -> None:

@@ -7,9 +7,11 @@ import http.server
 import io
 import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -135,7 +137,8 @@ def test_the_second_seed_fetches_neither_indexes_nor_packages(archive: Archive, 
 def test_a_new_version_is_fetched(archive: Archive, tmp_path: Path) -> None:
     archive.fetch(tmp_path / "one")
     archive.publish("2.0")
-    os.utime(archive.folder / "dists/stable/InRelease")
+    later = time.time() + 10  # HTTP has seconds
+    os.utime(archive.folder / "dists/stable/InRelease", (later, later))
     assert [line.split()[1][:7] for line in archive.fetch(tmp_path / "two", "2.0")] == ["InRelea", "Package", "hello_2"]
 
 
@@ -167,6 +170,48 @@ def test_indexes_with_a_wrong_signature_are_fetched_again(archive: Archive, tmp_
     assert {"200 InRelease", "200 Packages"} <= set(archive.fetch(tmp_path / "two"))
     assert (tmp_path / "two/packages" / DEB).read_bytes() == deb.read_bytes()
     assert release.read_bytes() == (archive.folder / "dists/stable/InRelease").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("attack", "age", "misled"),
+    [("header", 0, False), ("header", -1000, True), ("two lines", 0, True), ("two lines", -1000, True)],
+)
+def test_indexes_that_apt_reads_in_another_way_are_not_believed(
+    archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, attack: str, age: int, *, misled: bool
+) -> None:
+    """Lines that the signature does not cover, and two digests of a path: apt takes the first, so it takes the index.
+
+    ``age`` is the time of the lent Release file: the server says that it is unchanged, or sends its own. ``misled``:
+    the indexes are lent because another parser than ours reads the file.
+    """
+    archive.fetch(tmp_path / "one")
+    (release,) = archive.indexes.glob("*_InRelease")
+    (packages,) = archive.indexes.glob("*_Packages")
+    (deb,) = (tmp_path / "cache/packages").glob("*/*.deb")
+    hostile, good, modified = b"hostile", release.read_bytes(), release.stat().st_mtime
+    digest = hashlib.sha256(hostile).hexdigest()
+    packages.write_bytes(packages.read_bytes().replace(deb.parent.name.encode(), digest.encode()))
+    (line,) = (one for one in good.splitlines(keepends=True) if one.endswith(b"/Packages\n"))
+    evil = line.replace(line.split()[0], hashlib.sha256(packages.read_bytes()).hexdigest().encode())
+    if attack == "header":
+        release.write_bytes(good.replace(b"\n\n", b"\nSHA256:\n" + evil + b"\n", 1))
+    else:
+        release.write_bytes(good.replace(line, line + evil))
+    os.utime(release, (modified + age, modified + age))
+    other = tmp_path / "cache/packages" / digest / DEB
+    other.parent.mkdir()
+    other.write_bytes(hostile)
+    if misled:
+        monkeypatch.setattr("stagewright.seeds.apt_cache.digests_in", _careless)
+    archive.fetch(tmp_path / "two")
+    assert (tmp_path / "two/packages" / DEB).read_bytes() == deb.read_bytes() != hostile
+
+
+def _careless(release: bytes) -> dict[str, str]:
+    """Return the digests of the first list of a file, and of two digests of a path the last."""
+    lines = release.decode().split("\nSHA256:\n")[1].splitlines()
+    found = (line.split() for line in takewhile(lambda line: line.startswith(" "), lines))
+    return {path: digest for digest, _, path in found}
 
 
 def test_a_version_that_the_sources_do_not_have_is_reported(archive: Archive, tmp_path: Path) -> None:

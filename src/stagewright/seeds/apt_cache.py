@@ -8,9 +8,10 @@
 
 Nothing here is trusted. apt does not digest an index that it already has, and of a package that it already has it
 compares the size alone. So Stagewright does both. An index is lent if its SHA256 is the one in the Release file next to
-it. apt verifies the signature of that file again, also if the server says that it is unchanged. A package is lent if
-its SHA256 is the one in these indexes: it is digested while it is copied into the folder of the build. Files get into
-the cache before any code of a package runs.
+it. apt then verifies the signature of the Release file that it has after its update, and the index must be the one in
+that file (:func:`unverified`): it can be a newer one, or apt can have read the lent one in another way. A package is
+lent if its SHA256 is the one in these indexes: it is digested while it is copied into the folder of the build. Files
+get into the cache before any code of a package runs.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import hashlib
 import os
 import re
 import secrets
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -33,7 +35,7 @@ from stagewright.untrusted import open_regular
 RELEASE = "InRelease"
 
 _SIGNED = re.compile(
-    r"-----BEGIN PGP SIGNED MESSAGE-----\n(?P<text>.*?)\n-----BEGIN PGP SIGNATURE-----\n[^-]*"
+    r"-----BEGIN PGP SIGNED MESSAGE-----\n(?:Hash: [^\n]*\n)*\n(?P<text>.*?)\n-----BEGIN PGP SIGNATURE-----\n[^-]*"
     r"-----END PGP SIGNATURE-----\n*",
     re.DOTALL,
 )
@@ -109,10 +111,11 @@ class AptCache:
     def lend_indexes(self, target: Path) -> bool:
         """Copy the indexes whose digests are right into a new folder. Return True if there are any."""
         target.mkdir()
-        if not self.indexes.is_dir():
+        try:
+            _copy_verified(self.indexes, target)
+            os.utime(self.indexes)  # garbage collection reads this time as the last use
+        except FileNotFoundError:  # there are none, or they are being collected
             return False
-        _copy_verified(self.indexes, target)
-        os.utime(self.indexes)  # garbage collection reads this time as the last use
         return any(target.iterdir())
 
     @property
@@ -172,7 +175,8 @@ class AptCache:
         for one in wanted:
             source = self.packages / one.path
             if _copied(source, target / one.name) == one.digest:
-                os.utime(source.parent)  # garbage collection reads this time as the last use
+                with contextlib.suppress(FileNotFoundError):  # it is being collected
+                    os.utime(source.parent)  # garbage collection reads this time as the last use
                 continue
             (target / one.name).unlink(missing_ok=True)
             remove_tree(source.parent)
@@ -212,20 +216,38 @@ def _copy_verified(source: Path, target: Path) -> None:
             copy.unlink()
             continue
         prefix = release.removesuffix(RELEASE)
-        for name in (name for name in names if name.startswith(prefix)):
+        for name in (name for name in names if name.startswith(prefix) and not name.endswith(f"_{RELEASE}")):
+            if (target / name).exists():
+                continue
             expected = digests.get(unquote(name.removeprefix(prefix).replace("_", "/")))
             if expected and _copied(source / name, target / name) != expected:
                 (target / name).unlink(missing_ok=True)
 
 
+def unverified(lent: Path, kept: Path) -> list[str]:
+    """Return the names of lent indexes that apt still has, and that are not those of the Release file that it has.
+
+    ``kept`` has the indexes of apt after its update: it has verified the signatures of the Release files there.
+    """
+    names = {path.name for path in lent.iterdir() if not path.name.endswith(f"_{RELEASE}")}
+    with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
+        _copy_verified(kept, Path(folder))
+        right = {path.name for path in Path(folder).iterdir()}
+    return sorted(names & {path.name for path in kept.iterdir()} - right)
+
+
 def digests_in(release: bytes) -> Mapping[str, str]:
     """Return the SHA256 of files by path, as the signed part of an InRelease file says; empty if it has none.
 
-    The signature is not verified.
+    The signature is not verified. A text that another parser could read in another way has none: with lines that the
+    signature does not cover, a second paragraph or list, or two digests of a path.
     """
     found = _SIGNED.fullmatch(release.decode(errors="replace"))
-    if not found or "\n-----" in found["text"]:
+    if not found or re.search(r"^(-----|\s*$)", found["text"], re.MULTILINE):
+        return {}
+    if len(re.findall(r"^sha256:", found["text"], re.MULTILINE | re.IGNORECASE)) != 1:
         return {}
     _, _, section = found["text"].partition("\nSHA256:\n")
-    lines = re.split(r"^(?! )", section, maxsplit=1, flags=re.MULTILINE)[0]
-    return {one["path"]: one["digest"] for one in _DIGEST_LINE.finditer(lines)}
+    lines = _DIGEST_LINE.findall(re.split(r"^(?! )", section, maxsplit=1, flags=re.MULTILINE)[0])
+    digests = {path: digest for digest, _, path in lines}
+    return digests if len(digests) == len(lines) else {}

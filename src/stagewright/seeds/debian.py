@@ -142,9 +142,9 @@ def bootstrap(
     """
     runs = Bootstrap.of(request, folder, caches.debian)
     try:
-        runs.fetch(pin["packages"], log)
+        indexes = runs.fetch(pin["packages"], log)
         hooks = f"--extract-hook={ASK_VERSIONS}", f"--customize-hook={debian_areas.hook(Path(PLACE))}"
-        own = runs.make([hooks[0], *_arguments(request), hooks[1]], pin["packages"], epoch, log)
+        own = runs.make([hooks[0], *_arguments(request), hooks[1]], pin["packages"], indexes, epoch, log)
     except StagewrightError:
         if (candidates := runs.candidates()) is not None:
             found = _versions(candidates)

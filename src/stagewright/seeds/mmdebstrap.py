@@ -19,7 +19,7 @@ from stagewright.root.network import Service
 from stagewright.root.sandbox import PLACE, bootstrapper
 from stagewright.run import run
 from stagewright.seeds import apt
-from stagewright.seeds.apt_cache import AptCache, archives_of
+from stagewright.seeds.apt_cache import AptCache, archives_of, unverified
 from stagewright.trees import remove_tree
 
 ASK_VERSIONS = r"""
@@ -63,7 +63,7 @@ _FETCH = r"""
 set -e
 cd "$(dirname "$1")"
 export APT_CONFIG="$MMDEBSTRAP_APT_CONFIG"
-apt-get download --print-uris $(cat pins) > uris
+apt-get -o Acquire::ForceHash=SHA256 download --print-uris $(cat pins) > uris
 cut -d ' ' -f 2,4 uris | sed 's/^\(.*\) SHA256:\(.*\)$/\2\/\1/' | sort > wanted
 missing=$(comm -23 wanted known | sed 's/.*\///; s/_[^_]*$//; s/_/=/; s/%3a/:/')
 [ -z "$missing" ] || (cd fetched && apt-get download $missing)
@@ -136,14 +136,15 @@ class Bootstrap:
             self._with_indexes("simulation", simulate)
         return "".join(lines)
 
-    def fetch(self, pins: Sequence[str], log: IO[str]) -> None:
+    def fetch(self, pins: Sequence[str], log: IO[str]) -> Path | None:
         """Fetch the pinned packages (NAME=VERSION) that the cache does not have, and lend all of them to :meth:`make`.
 
-        Raises: COMMAND_FAILED if the sources do not have the versions, see :meth:`candidates`.
+        Return the folder with the indexes that apt had; None without a cache. Raises: COMMAND_FAILED if the sources do
+        not have the versions, see :meth:`candidates`.
         """
         cache = self.cache
         if not cache:
-            return
+            return None
 
         def fetch(own: Path, *, lend: bool) -> None:
             self._prepare(own, pins, lend=lend)
@@ -160,12 +161,20 @@ class Bootstrap:
                 cache.keep_packages(wanted, own / "fetched")
                 remove_tree(self._lent)
                 if not cache.lend_packages(wanted, self._lent):
-                    return
+                    break
+        return own / "kept"
 
-    def make(self, arguments: Sequence[str], pins: Sequence[str], epoch: int, log: IO[str]) -> Path:
-        """Make the root in the folder "tree" of a folder, and return that. mmdebstrap fetches what was not lent."""
+    def make(
+        self, arguments: Sequence[str], pins: Sequence[str], indexes: Path | None, epoch: int, log: IO[str]
+    ) -> Path:
+        """Make the root in the folder "tree" of a folder, and return that. mmdebstrap fetches what was not lent.
+
+        ``indexes`` are those of :meth:`fetch`. They are lent as they are: the cache may be another one meanwhile.
+        """
         own = self.folder / "bootstrap"
-        self._prepare(own, pins, lend=True)
+        self._prepare(own, pins)
+        if indexes and indexes.is_dir():
+            indexes.rename(own / "lent")
         if self._lent.is_dir():
             self._lent.rename(own / "packages")
             arguments = [f"--setup-hook={_TAKE_PACKAGES}", *arguments]
@@ -174,10 +183,9 @@ class Bootstrap:
         return own
 
     def candidates(self) -> list[str] | None:
-        """Return the packages (NAME=VERSION) that the sources have; None if no run has asked for them."""
-        for folder in self.folder.glob("*/candidates"):
-            return Tree(folder.parent).read(folder.name).decode().splitlines()
-        return None
+        """Return the packages (NAME=VERSION) that the sources had last; None if no run has asked for them."""
+        found = sorted(self.folder.glob("*/candidates"), key=lambda path: path.stat().st_mtime_ns)
+        return Tree(found[-1].parent).read(found[-1].name).decode().splitlines() if found else None
 
     @property
     def _lent(self) -> Path:
@@ -192,14 +200,24 @@ class Bootstrap:
         own = self.folder / name
         try:
             step(own, lend=True)
+            if not self._has_unverified(own):
+                return own
+            if self.cache:
+                self.cache.drop_indexes()
         except StagewrightError:
-            if not (own / "lent.used").is_dir() or self.candidates() is not None:
+            lent = (own / "lent.used").is_dir()
+            if not lent or ((own / "candidates").exists() and not self._has_unverified(own)):
                 raise
-            own = self.folder / f"{name}-again"
-            step(own, lend=False)
+        own = self.folder / f"{name}-again"
+        step(own, lend=False)
         return own
 
-    def _prepare(self, own: Path, pins: Sequence[str] = (), *, lend: bool) -> None:
+    def _has_unverified(self, own: Path) -> bool:
+        """Return True if apt used lent indexes that are not those of the Release files that it has verified."""
+        lent, kept = own / "lent.used", own / "kept"
+        return lent.is_dir() and (not kept.is_dir() or bool(unverified(lent, kept)))
+
+    def _prepare(self, own: Path, pins: Sequence[str] = (), *, lend: bool = False) -> None:
         """Make the folder of a run."""
         own.mkdir()
         (own / "apt.conf").write_text(self.settings + (_UPDATE if self.cache else ""), encoding="utf-8")

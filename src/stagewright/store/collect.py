@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -106,14 +107,16 @@ def unused_seeds(store: Store, days: float) -> list[Garbage]:
 
 def unused_debian(store: Store, days: float) -> list[Garbage]:
     """Return Debian packages and indexes that no seed used for so many days, and leftovers, largest first."""
-    limit, cache = time.time() - days * 86400, store.cache("debian")
+    cache = store.cache("debian")
     kinds = {"packages/*": "Debian package", "indexes/*": "package indexes", ".new.*": "unfinished copy"}
-    found = [
-        Garbage(folder, f"{what} {min((path.name for path in folder.iterdir()), default='')}", tree_size(folder), "")
-        for pattern, what in kinds.items()
-        for folder in cache.glob(pattern)
-        if folder.is_dir() and folder.stat().st_mtime < limit
-    ]
+    found = []
+    for pattern, what in kinds.items():
+        limit = time.time() - (max(days, 1) if pattern == ".new.*" else days) * 86400
+        for folder in cache.glob(pattern):
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # a seed is at work
+                if folder.stat().st_mtime < limit:
+                    name = min((path.name for path in folder.iterdir()), default="")
+                    found.append(Garbage(folder, f"{what} {name}", tree_size(folder), ""))
     return sorted(found, key=lambda garbage: -garbage.size)
 
 

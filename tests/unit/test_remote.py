@@ -627,6 +627,46 @@ def test_a_check_reads_files_of_caches_and_removes_damaged_ones(
     assert (there.cache("distfiles") / "foo-1.tar.xz").read_bytes() == b"foo-1.tar.xz"
 
 
+HOSTILE = [
+    {"sha256": "../victim", "size": 99},
+    {"sha256": "a" * 64, "size": -1},
+    {"sha256": "a" * 64, "size": 1e9},
+    {"sha256": "a" * 64, "size": True},
+    {"sha256": ["a" * 64], "size": 1},
+    [],
+]
+
+
+@pytest.mark.parametrize("text", [*map(json.dumps, HOSTILE), '{"sha256": "a", "size": 1e999}', "[" * 100_000])
+def test_a_check_is_not_misled_by_documents_of_strangers(here: Store, folder: RemoteStore, text: str) -> None:
+    place = Path(folder.place.name)
+    victim = place.parent / "victim"
+    victim.write_text("x" * 99, encoding="utf-8")
+    (here.cache("distfiles") / "foo-1.tar.xz").write_bytes(b"source")
+    push_cache(folder, here, "distfiles")
+    (document,) = (place / "caches/distfiles").iterdir()
+    (place / "caches/distfiles/0").write_text(text, encoding="utf-8")
+    assert keep.collect(folder, grace=0).freed == 0  # the blobs of that document are unknown
+    ((_, error),) = keep.check(folder, remove=True).problems
+    assert error.reason is Reason.BAD_LISTING
+    assert victim.exists()
+    assert list((place / "caches/distfiles").iterdir()) == [document]
+    assert keep.check(folder) == keep.Check(0, 6, (), files=1)
+
+
+def test_a_check_keeps_a_blob_that_another_document_names_with_a_wrong_size(here: Store, folder: RemoteStore) -> None:
+    place = Path(folder.place.name)
+    (here.cache("distfiles") / "foo-1.tar.xz").write_bytes(b"source")
+    push_cache(folder, here, "distfiles")
+    (document,) = (place / "caches/distfiles").iterdir()
+    data = json.loads(document.read_text(encoding="utf-8"))
+    for name, size in (("0", 3), ("z", 600)):
+        (document.parent / name).write_text(json.dumps({**data, "size": size}), encoding="utf-8")
+    assert len(keep.check(folder, remove=True).problems) == 2
+    assert list(document.parent.iterdir()) == [document]
+    assert keep.check(folder) == keep.Check(0, 6, (), files=1)
+
+
 def test_files_of_caches_without_a_signature_of_a_trusted_key_are_refused(
     here: Store, there: Store, folder: RemoteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.events import NodeProgress
@@ -20,6 +22,7 @@ from stagewright.graph.node import Yields
 from stagewright.remote.place import Blob, blob_path, read_document, read_exactly
 from stagewright.remote.remote import RemoteStore
 from stagewright.remote.statement import Statement
+from stagewright.untrusted import LARGEST
 
 GRACE = 24 * 3600.0
 """Seconds for which a blob without a statement is kept, and an upload to which nothing is added."""
@@ -135,10 +138,11 @@ def collect(
     going = _going(found, size, days)
     staying = [one for one in found.results if one not in going]
     needed = {blob.digest for one in staying for blob in one.statement.blobs}
-    needed |= _of_caches(remote, found)
-    if found.damaged:
-        for error in found.damaged:
-            report(f"skipped: {error.message}")
+    files, wrong = _of_caches(remote, found)
+    needed |= files
+    damaged = [*found.damaged, *wrong]
+    for error in damaged:
+        report(f"skipped: {error.message}")
     garbage = {digest: count for digest, count in found.blobs.items() if digest not in needed}
     given_up = [one for one in remote.unfinished() if one.time and time.time() - one.time > grace]
     room = sum(one.size for one in given_up)
@@ -149,8 +153,8 @@ def collect(
         remote.attempts("remove", upload.remove)
     for one in going:
         _remove_statement(remote, one)
-    # while a statement cannot be read, its blobs are unknown
-    freed = 0 if found.damaged else _remove_blobs(remote, garbage, going, grace)
+    # while a statement or a document cannot be read, its blobs are unknown
+    freed = 0 if damaged else _remove_blobs(remote, garbage, going, grace)
     return Collected(tuple(going), freed + room, found.size - freed, len(given_up))
 
 
@@ -177,19 +181,35 @@ def _going(found: Inventory, size: int | None, days: float | None) -> list[Kept]
     return chosen
 
 
-def _of_caches(remote: RemoteStore, found: Inventory) -> set[str]:
-    """Return the digests of the files of caches."""
-    files = (_cache_blob(remote, path) for path in found.caches)
-    return {file.digest for file in files if isinstance(file, Blob)}
+def _of_caches(remote: RemoteStore, found: Inventory) -> tuple[set[str], list[StagewrightError]]:
+    """Return the digests of the files of caches, and what is wrong with documents: their blobs are unknown."""
+    files = [_cache_blob(remote, path) for path in found.caches]
+    wrong = [file for file in files if isinstance(file, StagewrightError) and file.reason is not Reason.NOT_FOUND]
+    return {file.digest for file in files if isinstance(file, Blob)}, wrong
+
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def _cache_blob(remote: RemoteStore, path: str) -> Blob | StagewrightError:
-    """Return the blob that a document of a cache names, or what is wrong with the document."""
+    """Return the blob that a document of a cache names, or what is wrong with the document.
+
+    Strangers may have written it. Raises the failure of a place that does not answer.
+    """
+    where = f"caches/{path}"
     try:
-        data = json.loads(read_document(remote.place, f"caches/{path}"))
-        return Blob(str(data["sha256"]), int(data["size"]))
-    except (ValueError, TypeError, KeyError) as error:
-        return StagewrightError(Reason.BAD_LISTING, f"{remote.place.name}: caches/{path}: invalid ({error})")
+        data = json.loads(remote.attempts("read", partial(read_document, remote.place, where)))
+        digest, size = data["sha256"], data["size"]
+    except StagewrightError as error:
+        if error.reason not in _DAMAGE:
+            raise
+        return error
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        return StagewrightError(Reason.BAD_LISTING, f"{remote.place.name}: {where}: invalid ({error})")
+    right = isinstance(digest, str) and _SHA256.fullmatch(digest) and type(size) is int and 0 <= size <= LARGEST
+    if not right:
+        return StagewrightError(Reason.BAD_LISTING, f"{remote.place.name}: {where}: invalid (digest or size)")
+    return Blob(digest, size)
 
 
 def _remove_statement(remote: RemoteStore, one: Kept) -> None:
@@ -259,26 +279,39 @@ def check(remote: RemoteStore, *, remove: bool = False) -> Check:
                 remote.remove(f"caches/{path}")
         remote.emit(NodeProgress(node=remote.name, done=number, total=total, name=f"caches/{path} verified"))
     if remove and remote.place.lists:
-        for digest, error in blobs.verdicts.items():
-            if error:
-                remote.remove(blob_path(digest))
+        for digest in blobs.damaged:
+            remote.remove(blob_path(digest))
     return Check(len(found.results), blobs.size, tuple(problems), len(found.caches))
 
 
 class _Blobs:
-    """Blobs of a remote, which are read once each."""
+    """Blobs of a remote. Each is read once for each size that something names: a document may have a wrong one."""
 
     def __init__(self, remote: RemoteStore) -> None:
-        self.verdicts: dict[str, StagewrightError | None] = {}
-        self.size = 0
+        self._verdicts: dict[tuple[str, int], StagewrightError | None] = {}
         self._remote = remote
+
+    @property
+    def size(self) -> int:
+        """The number of bytes that were right, or should have been there."""
+        return sum(size for _, size in self._verdicts)
+
+    @property
+    def damaged(self) -> set[str]:
+        """The digests of blobs that are wrong with every size that something names."""
+        right = {digest for (digest, _), error in self._verdicts.items() if not error}
+        return {digest for digest, _ in self._verdicts} - right
 
     def wrong(self, blob: Blob) -> StagewrightError | None:
         """Return what is wrong with a blob; None if nothing is."""
-        if blob.digest not in self.verdicts:
-            self.verdicts[blob.digest] = _wrong(self._remote, blob.digest, blob.size)
-            self.size += blob.size
-        return self.verdicts[blob.digest]
+        name = blob.digest, blob.size
+        if name not in self._verdicts:
+            self._verdicts[name] = _wrong(self._remote, blob.digest, blob.size)
+        return self._verdicts[name]
+
+
+_DAMAGE = (Reason.NOT_FOUND, Reason.FETCH_CUT, Reason.WRONG_LENGTH)
+"""Reasons of errors that say that a file of a remote is not what it should be."""
 
 
 def _wrong(remote: RemoteStore, digest: str, size: int) -> StagewrightError | None:
@@ -296,7 +329,7 @@ def _wrong(remote: RemoteStore, digest: str, size: int) -> StagewrightError | No
         if remote.attempts("verify", read) == digest:
             return None
     except StagewrightError as error:
-        if error.reason not in (Reason.NOT_FOUND, Reason.FETCH_CUT, Reason.WRONG_LENGTH):
+        if error.reason not in _DAMAGE:
             raise
         return error
     return StagewrightError(Reason.DIGEST_MISMATCH, f"{remote.place.name}: {blob_path(digest)}: altered")

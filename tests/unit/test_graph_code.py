@@ -196,6 +196,15 @@ def test_the_digest_of_unchanged_code_is_recalled_at_once(monkeypatch: pytest.Mo
     assert len(asked) == 1
 
 
+def test_links_of_editors_and_loops_change_nothing(copy: Copy) -> None:
+    (copy.package / ".#run.py").symlink_to("user@host.1:2")
+    (copy.package / "root" / "loop").symlink_to(".")
+    (copy.package / "again").symlink_to("root")
+    assert copy.changed("root/packet_filter.py", text="") == set()
+    for name in (".#run.py", "root/loop", "again"):
+        (copy.package / name).unlink()
+
+
 @pytest.mark.parametrize("kind", sorted(by_kind()))
 def test_the_closure_holds_modules_with_a_say(kind: str) -> None:
     closure = closure_of(module_of(kind))

@@ -17,6 +17,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import stat
 from collections.abc import Callable, Iterator
 from functools import partial
 from importlib.resources import files
@@ -85,27 +86,43 @@ class _State:
 
 @functools.cache
 def _state(top: str) -> _State | None:
-    """Return the state of a package, or of a module that is not in a package; None if it is in a zip file."""
+    """Return the state of a package, or of a module that is not in a package.
+
+    None if it is in a zip file, or changes while it is looked at.
+    """
     folder, file = _place(top)
     place = folder or file
     if not isinstance(place, Path):
         return None
-    found = sorted(_below(str(place)) if folder else [(str(place), place.stat())], key=lambda entry: entry[0])
+    try:
+        found = sorted(
+            _below(str(place), set()) if folder else [(str(place), place.stat())], key=lambda entry: entry[0]
+        )
+    except OSError:
+        return None
     lines = [f"{path}\0{info.st_ino}.{info.st_size}.{info.st_mtime_ns}.{info.st_ctime_ns}" for path, info in found]
     path, info = max(found, key=lambda entry: _changed(entry[1]))
     text = "\n".join(lines)
     return _State(hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest(), (Path(path), info))
 
 
-def _below(folder: str) -> Iterator[tuple[str, os.stat_result]]:
-    """Yield path and state of a folder and of all below it that can be code or data."""
-    yield folder, os.stat(folder)  # noqa: PTH116  ten times as fast as pathlib
+def _below(folder: str, seen: set[tuple[int, int]]) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield path and state of a folder and of all below it that can be code or data. ``seen``: folders so far."""
+    own = os.stat(folder)  # noqa: PTH116  ten times as fast as pathlib
+    if (own.st_dev, own.st_ino) in seen:  # a link leads there
+        return
+    seen.add((own.st_dev, own.st_ino))
+    yield folder, own
     with os.scandir(folder) as entries:
         for entry in entries:
-            if not entry.is_dir():
-                yield entry.path, entry.stat()
+            try:
+                info = entry.stat()
+            except OSError:  # a link that leads nowhere, as editors leave them
+                info = entry.stat(follow_symlinks=False)
+            if not stat.S_ISDIR(info.st_mode):
+                yield entry.path, info
             elif entry.name != "__pycache__":
-                yield from _below(entry.path)
+                yield from _below(entry.path, seen)
 
 
 def _changed(info: os.stat_result) -> float:

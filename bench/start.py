@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import statistics
 import subprocess
 import sys
 from pathlib import Path
 
 from bench.measure import Row, Setting, copy_of_demo
 
-ROUNDS = 7
+ROUNDS = 9
 
 COMMANDS: tuple[tuple[str, tuple[str, ...], float], ...] = (
     ("--help", ("--help",), 11),
@@ -26,16 +25,17 @@ That takes 0.010 s on an idle machine: the limits of ``check`` and ``plan`` are 
 
 
 def measure(setting: Setting) -> list[Row]:
-    """Compare commands with a Python that does nothing, by processor time: that does not count other programs."""
+    """Compare commands with a Python that does nothing, by processor time: the least of some turns."""
     project = copy_of_demo(setting, "start")
     program = [sys.executable, "-m", "stagewright", "-C", str(project), "--store", str(setting.store)]
     rounds = setting.count(ROUNDS)
     for word in ("gc", "plan"):  # a store that can remember, compiled modules, and digests of code
         subprocess.run([*program, word], check=False, capture_output=True)
-    floor = statistics.median(_seconds([sys.executable, "-c", "pass"]) for _ in range(rounds))
+    commands = [[sys.executable, "-c", "pass"], *([*program, *words] for _, words, _ in COMMANDS)]
+    turns = [[_seconds(command) for command in commands] for _ in range(rounds)]
+    floor, *least = map(min, zip(*turns, strict=True))  # other load on the machine only adds
     rows = []
-    for name, words, limit in COMMANDS:
-        seconds = statistics.median(_seconds([*program, *words]) for _ in range(rounds))
+    for (name, _, limit), seconds in zip(COMMANDS, least, strict=True):
         note = f"{seconds:.3f} s against {floor:.3f} s of python -c pass, processor time"
         rows.append(Row(f"start: {name} / python", seconds / floor, limit, "", note))
     return rows

@@ -638,7 +638,9 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("text", [*map(json.dumps, HOSTILE), '{"sha256": "a", "size": 1e999}', "[" * 100_000])
-def test_a_check_is_not_misled_by_documents_of_strangers(here: Store, folder: RemoteStore, text: str) -> None:
+def test_documents_of_strangers_mislead_neither_a_check_nor_a_pull(
+    here: Store, there: Store, folder: RemoteStore, text: str
+) -> None:
     place = Path(folder.place.name)
     victim = place.parent / "victim"
     victim.write_text("x" * 99, encoding="utf-8")
@@ -647,6 +649,9 @@ def test_a_check_is_not_misled_by_documents_of_strangers(here: Store, folder: Re
     (document,) = (place / "caches/distfiles").iterdir()
     (place / "caches/distfiles/0").write_text(text, encoding="utf-8")
     assert keep.collect(folder, grace=0).freed == 0  # the blobs of that document are unknown
+    with pytest.raises(StagewrightError) as refused:
+        pull_cache(folder, there, "distfiles")
+    assert refused.value.reason is Reason.BAD_LISTING
     ((_, error),) = keep.check(folder, remove=True).problems
     assert error.reason is Reason.BAD_LISTING
     assert victim.exists()

@@ -22,9 +22,9 @@ from stagewright.events import NodeProgress
 from stagewright.graph.file_digest import file_digest
 from stagewright.remote.place import Blob, blob_path, read_document, read_exactly
 from stagewright.remote.remote import RemoteStore
+from stagewright.remote.statement import blob_of
 from stagewright.store.store import Store
 from stagewright.trees import files_below
-from stagewright.untrusted import LARGEST
 
 CACHES = ("distfiles", "seeds", "binpkgs")
 """Caches that a remote can have."""
@@ -122,13 +122,12 @@ def cache_files(remote: RemoteStore, cache: str) -> Iterator[CacheFile]:
         document = read_document(remote.place, f"caches/{cache}/{name}")
         try:
             data = json.loads(document)
-            path, digest, size = data["path"], data["sha256"], data["size"]
-            valid = isinstance(path, str) and isinstance(digest, str) and isinstance(size, int)
-        except (ValueError, TypeError, KeyError) as error:
+            path, blob = data["path"], blob_of(data["sha256"], data["size"])
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise StagewrightError(Reason.BAD_LISTING, f"{where}: invalid ({error})") from error
-        if not valid or not 0 <= size <= LARGEST or not is_inside(path):
+        if not isinstance(path, str) or not is_inside(path):
             raise StagewrightError(Reason.UNSAFE_ARCHIVE, f"{where}: refused (the path {str(path)[:80]!r})")
-        found = CacheFile(cache, path, Blob(digest, size))
+        found = CacheFile(cache, path, blob)
         if remote.policy.signers:
             _check_signed(remote, found, document, data, where)
         yield found

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,8 +20,7 @@ from stagewright.events import NodeProgress
 from stagewright.graph.node import Yields
 from stagewright.remote.place import Blob, blob_path, read_document, read_exactly
 from stagewright.remote.remote import RemoteStore
-from stagewright.remote.statement import Statement
-from stagewright.untrusted import LARGEST
+from stagewright.remote.statement import Statement, blob_of
 
 GRACE = 24 * 3600.0
 """Seconds for which a blob without a statement is kept, and an upload to which nothing is added."""
@@ -188,9 +186,6 @@ def _of_caches(remote: RemoteStore, found: Inventory) -> tuple[set[str], list[St
     return {file.digest for file in files if isinstance(file, Blob)}, wrong
 
 
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-
-
 def _cache_blob(remote: RemoteStore, path: str) -> Blob | StagewrightError:
     """Return the blob that a document of a cache names, or what is wrong with the document.
 
@@ -199,17 +194,13 @@ def _cache_blob(remote: RemoteStore, path: str) -> Blob | StagewrightError:
     where = f"caches/{path}"
     try:
         data = json.loads(remote.attempts("read", partial(read_document, remote.place, where)))
-        digest, size = data["sha256"], data["size"]
+        return blob_of(data["sha256"], data["size"])
     except StagewrightError as error:
         if error.reason not in _DAMAGE:
             raise
         return error
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         return StagewrightError(Reason.BAD_LISTING, f"{remote.place.name}: {where}: invalid ({error})")
-    right = isinstance(digest, str) and _SHA256.fullmatch(digest) and type(size) is int and 0 <= size <= LARGEST
-    if not right:
-        return StagewrightError(Reason.BAD_LISTING, f"{remote.place.name}: {where}: invalid (digest or size)")
-    return Blob(digest, size)
 
 
 def _remove_statement(remote: RemoteStore, one: Kept) -> None:

@@ -219,7 +219,12 @@ def _signature(text: str, key: str) -> str:
 
 
 def _blob(value: Any) -> Blob:
-    return Blob(_digest(value["digest"]), _size(value["size"]))
+    return blob_of(value["digest"], value["size"])
+
+
+def blob_of(digest: Any, size: Any) -> Blob:
+    """Return the blob with a digest and a size from a document of strangers. Raises: ValueError."""
+    return Blob(_digest(digest), _size(size))
 
 
 def _digest(value: Any) -> str:

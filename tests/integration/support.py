@@ -182,16 +182,18 @@ class Warm:
     def _build(cls, project: Path, store: Path, *targets: str) -> Run:
         """Build targets. Where a key has changed since the last time, compile all their packages.
 
-        Packages of an earlier run have the mark of other inputs, so copies of the project would not take them.
+        Packages of an earlier run have the mark of other inputs, so copies of the project would not take them. Results
+        of earlier keys go, too: where only keys have changed and no content, a run takes them and compiles nothing.
         """
-        compiled, keys = store / "compiled", cls._keys(project, store, *targets)
-        if not compiled.exists() or compiled.read_text(encoding="utf-8") != str(keys):
-            made = [key for node, key in keys if not node.startswith("seed:")]
-            for place in ("cache/binpkgs", *(f"{kind}/{key}" for kind in ("layers", "artifacts") for key in made)):
-                remove_tree(store / place)
+        record, keys = store / "keys-of-packages", cls._keys(project, store, *targets)
+        if not record.exists() or record.read_text(encoding="utf-8") != str(keys):
+            seeds = {key for node, key in keys if node.startswith("seed:")}
+            results = (place for kind in ("layers", "artifacts") for place in (store / kind).glob("*"))
+            for place in (store / "cache/binpkgs", *(place for place in results if place.name not in seeds)):
+                remove_tree(place)
         built = call("build", *targets, cwd=project, store=store, check=False)
         if built.code == 0:
-            compiled.write_text(str(cls._keys(project, store, *targets)), encoding="utf-8")
+            record.write_text(str(cls._keys(project, store, *targets)), encoding="utf-8")
         return built
 
     @classmethod

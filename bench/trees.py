@@ -15,6 +15,7 @@ from stagewright.store.tree_memory import FolderMemory
 
 PACKAGES = 20_000
 ROUNDS = 3
+LATER_ROUNDS = 7
 
 _SUMS = 'find "$1" -name .git -prune -o -type f -print0 | xargs -0 sha256sum > "$2"'
 _COMMIT = 'cd "$1" && git init -q && git add -A && git -c user.name=n -c user.email=e -c gc.auto=0 commit -qm tree'
@@ -28,12 +29,13 @@ def measure(setting: Setting) -> list[Row]:
     """
     tree = _tree(setting.folder / "tree", setting.count(PACKAGES))
     cache, log = setting.folder / "cache", setting.folder / "sums"
-    rounds = range(setting.count(ROUNDS))
-    first, floor = _in_turns([lambda: _first(tree, cache), lambda: _shell(_SUMS, tree, log)], rounds)
+    works = lambda: _first(tree, cache), lambda: _shell(_SUMS, tree, log)
+    first, floor = _in_turns(works, range(setting.count(ROUNDS)))
     subprocess.run(["sh", "-ec", _COMMIT, "sh", tree], check=True, capture_output=True)
     _first(tree, cache)
     status = 'git -C "$1" status --short > "$2"'
-    later, its = _in_turns([lambda: _digest(tree, cache), lambda: _shell(status, tree, log)], rounds)
+    works = lambda: _digest(tree, cache), lambda: _shell(status, tree, log)
+    later, its = _in_turns(works, range(setting.count(LATER_ROUNDS)))
     files = setting.count(PACKAGES) * 7
     return [
         _row(f"tree of {files} files, first / find + sha256sum", first, floor, 1.5),

@@ -85,7 +85,7 @@ def test_folders_with_files_that_have_just_changed_are_read_again(tree: Path) ->
 
 
 @pytest.mark.usefixtures("settled")
-@pytest.mark.parametrize("damage", [b"", b"x", b"stagewright-tree-1 0000\nxyz"])
+@pytest.mark.parametrize("damage", [b"", b"x", b"stagewright-tree-2 0000\nxyz"])
 def test_a_damaged_memory_costs_only_time(tree: Path, damage: bytes) -> None:
     first, read = digest(tree)
     (file,) = (tree.parent / "trees").iterdir()

@@ -57,21 +57,41 @@ class TreeMemory(Protocol):
     the lines of the last time, so its files are not read.
     """
 
-    def known(self, folder: str, signature: bytes) -> bytes | None:
-        """Return the lines of a folder, or None if the signature is another one."""
+    def is_same(self, folder: str, signature: bytes) -> bool:
+        """Return True for the signature of the last time."""
+
+    def lines(self, folder: str) -> bytes:
+        """Return the lines of a folder that is the same."""
+
+    def whole(self, folders: int) -> str | None:
+        """Return the digest of the tree, if so many folders are all that it had."""
 
     def keep(self, folder: str, signature: bytes, lines: bytes, *, newest: int) -> None:
         """Remember the lines of a folder. ``newest`` is the newest time of its files, in nanoseconds."""
+
+    def keep_whole(self, digest: str) -> None:
+        """Remember the digest of the tree."""
 
 
 class NoMemory:
     """The memory that remembers nothing."""
 
-    def known(self, folder: str, signature: bytes) -> bytes | None:
+    def is_same(self, folder: str, signature: bytes) -> bool:
+        """Return False."""
+        return False
+
+    def lines(self, folder: str) -> bytes:
+        """Raise KeyError: no folder is the same."""
+        raise KeyError(folder)
+
+    def whole(self, folders: int) -> str | None:
         """Return None."""
         return None
 
     def keep(self, folder: str, signature: bytes, lines: bytes, *, newest: int) -> None:
+        """Do nothing."""
+
+    def keep_whole(self, digest: str) -> None:
         """Do nothing."""
 
 
@@ -92,15 +112,32 @@ def tree_digest(
         if not stat.S_ISREG(info.st_mode):
             raise strange(path)
         return hashlib.sha256(f"file {info.st_mode & bits:o} {digest(path, info)}".encode()).hexdigest()
-    total = hashlib.sha256()
-    for lines in _lines_of_folders(os.fspath(path), memory or NoMemory(), _Reading(digest, bits, report)):
-        total.update(lines)
-    return total.hexdigest()
+    memory = memory or NoMemory()
+    same = list[str]()  # the first folders of the tree, as long as they are the same
+    total = None
+    for lines in _lines_of_folders(os.fspath(path), memory, _Reading(digest, bits, report)):
+        if total is None and isinstance(lines, str):
+            same.append(lines)
+            continue
+        total = total or _digest_of_lines(memory, same)
+        total.update(memory.lines(lines) if isinstance(lines, str) else lines)
+    found = memory.whole(len(same)) if total is None else None
+    if found is None:
+        found = (total or _digest_of_lines(memory, same)).hexdigest()
+        memory.keep_whole(found)
+    return found
 
 
-def _lines_of_folders(path: str, memory: TreeMemory, reading: _Reading) -> Iterator[bytes]:
-    """Yield the lines of each folder of a tree, in their order. ``reading`` reads those that memory does not know."""
-    coming: deque[bytes | _Changed] = deque()
+def _digest_of_lines(memory: TreeMemory, folders: Sequence[str]) -> hashlib._Hash:
+    return hashlib.sha256(b"".join(map(memory.lines, folders)))
+
+
+def _lines_of_folders(path: str, memory: TreeMemory, reading: _Reading) -> Iterator[str | bytes]:
+    """Yield the lines of each folder of a tree, in their order, or the name of a folder that memory has.
+
+    ``reading`` reads the others.
+    """
+    coming: deque[str | _Changed] = deque()
     waiting = [(path, "")]
     with ThreadPoolExecutor(_READERS) as readers:
         while waiting or coming:
@@ -108,15 +145,13 @@ def _lines_of_folders(path: str, memory: TreeMemory, reading: _Reading) -> Itera
                 folder, prefix = waiting.pop()
                 entries, folders = _look(folder)
                 signature = hashlib.blake2b(marshal.dumps(entries, 2), digest_size=16).digest()  # 2: equal for equals
-                lines = memory.known(prefix, signature)
+                same = memory.is_same(prefix, signature)
                 if folders:
                     waiting.extend([(f"{folder}/{name}", f"{prefix}{name}/") for name in folders])
-                if lines is not None and not coming:
-                    yield lines
+                if same and not coming:
+                    yield prefix
                     continue
-                coming.append(
-                    reading.add(_Changed(folder, prefix, entries, signature), readers) if lines is None else lines
-                )
+                coming.append(prefix if same else reading.add(_Changed(folder, prefix, entries, signature), readers))
             while len(coming) > (_AHEAD if waiting else 0):
                 first = coming.popleft()
                 yield reading.result(first, readers, memory) if isinstance(first, _Changed) else first

@@ -83,8 +83,10 @@ class FolderCopy:
                         os.mkdir(step.name, 0o700, dir_fd=target)
                         target = _moved(target, step.name)
                     above.append(self._facts(step.folder))
-                    for name in [file.name for file in step.files if file.name not in IGNORED]:
-                        self._entry(step.folder, target, name, where)
+                    for file in step.files:
+                        name = file.name
+                        if name not in IGNORED:
+                            self._entry(file, step.folder, target, where)
                     name = ""
             self._finish(target, above.pop())
         except OSError as error:
@@ -94,41 +96,46 @@ class FolderCopy:
         finally:
             os.close(target)
 
-    def _entry(self, folder: int, target: int, name: str, where: str) -> None:
-        info = os.stat(name, dir_fd=folder, follow_symlinks=False)
-        if stat.S_ISLNK(info.st_mode):
+    def _entry(self, entry: os.DirEntry[str], folder: int, target: int, where: str) -> None:
+        name = entry.name
+        if entry.is_symlink():
+            info = entry.stat(follow_symlinks=False)
             os.symlink(os.readlink(name, dir_fd=folder), name, dir_fd=target)
             user, group = self.owner(info)
             os.chown(name, user, group, dir_fd=target, follow_symlinks=False)
             os.utime(name, (self.epoch, self.epoch), dir_fd=target, follow_symlinks=False)
             return
-        if not stat.S_ISREG(info.st_mode):
+        if not entry.is_file(follow_symlinks=False):
             raise strange(self.source / where / name)
         source = open_untouched(name, folder, _READ)
         try:
-            copy = os.open(name, _NEW, info.st_mode & 0o755, dir_fd=target)  # often right: then chmod is left out
+            facts = self._facts(source)
+            if not stat.S_ISREG(facts.info.st_mode):  # another program has just put it there
+                raise strange(self.source / where / name)
+            copy = os.open(name, _NEW, facts.info.st_mode & 0o755, dir_fd=target)  # often right: then without chmod
             try:
-                self._file(source, copy)
+                self._file(source, facts, copy)
             finally:
                 os.close(copy)
         finally:
             os.close(source)
 
-    def _file(self, source: int, copy: int) -> None:
-        facts = self._facts(source)
+    def _file(self, source: int, facts: _Facts, copy: int) -> None:
         self._size += facts.info.st_size
         if self.most is not None and self._size > self.most:
             what = f"{self.source}: too large (more than {self.most} bytes)"
             raise StagewrightError(Reason.ARCHIVE_TOO_LARGE, what, hint="set `limits = { size = ... }`")
         sha256 = _copied(source, copy, facts.info)
-        self._finish(copy, facts)
-        self.digested.append(KnownDigest.of_open(copy, sha256))
+        self.digested.append(KnownDigest.with_time(self._finish(copy, facts), self.epoch * 10**9, sha256))
 
     def _facts(self, source: int) -> _Facts:
         return _Facts(os.fstat(source), self.attributes(source))
 
-    def _finish(self, copy: int, facts: _Facts) -> None:
-        """Give a copy the owner, the permission bits, the attributes and the time. A new owner clears some of them."""
+    def _finish(self, copy: int, facts: _Facts) -> os.stat_result:
+        """Give a copy the owner, the permission bits, the attributes and the time. A new owner clears some of them.
+
+        Return what was known of the copy before.
+        """
         found, owner = os.fstat(copy), self.owner(facts.info)
         given = (found.st_uid, found.st_gid) != owner
         if given:
@@ -143,6 +150,7 @@ class FolderCopy:
         for name, value in facts.attributes.items():
             os.setxattr(copy, name, value)
         os.utime(copy, (self.epoch, self.epoch))
+        return found
 
     def _explained(self, error: OSError, place: str) -> Exception:
         path = self.source / place.strip("/")
@@ -169,10 +177,13 @@ def _copied(source: int, copy: int, info: os.stat_result) -> str:
         _copy_data(source, copy, info.st_size)
         os.lseek(copy, 0, os.SEEK_SET)
         whole = True
-    while data := os.read(copy if whole else source, _CHUNK):
+    wanted = min(_CHUNK, info.st_size + 1)  # the byte more shows the end of a small file
+    while data := os.read(copy if whole else source, wanted):
         total.update(data)
         if not whole:
             _write(copy, data)
+        if len(data) == info.st_size < wanted:
+            break
     return total.hexdigest()
 
 

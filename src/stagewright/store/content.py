@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import hashlib
+import itertools
 import json
 import os
 import stat
@@ -39,6 +40,12 @@ PARTS = (PACKAGES, "tree")
 FORMAT = "stagewright content 1"
 
 _CHUNK = 1 << 20
+
+_AT_ONCE = 1000
+"""Lines that are written at once."""
+
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
 TYPES = {
     stat.S_IFREG: "file",
     stat.S_IFDIR: "folder",
@@ -242,9 +249,9 @@ class KnownDigest:
         return cls(_identity(path.stat()), sha256)
 
     @classmethod
-    def of_open(cls, descriptor: int, sha256: str) -> KnownDigest:
-        """Return the record of an open file that is complete."""
-        return cls(_identity(os.fstat(descriptor)), sha256)
+    def with_time(cls, info: os.stat_result, time: int, sha256: str) -> KnownDigest:
+        """Return the record of a complete file that got a new time (nanoseconds since 1970) after ``info``."""
+        return cls((info.st_dev, info.st_ino, info.st_size, time), sha256)
 
 
 def _identity(info: os.stat_result) -> Identity:
@@ -267,9 +274,10 @@ def write_content(
     total = hashlib.sha256()
     with target.open("xb") as stream:
         with gzip.GzipFile(filename="", mode="wb", compresslevel=1, fileobj=stream, mtime=0) as packed:
-            for line in _lines(reader, trees):
-                total.update(line)
-                packed.write(line)
+            lines = _lines(reader, trees)
+            while some := b"".join(itertools.islice(lines, _AT_ONCE)):
+                total.update(some)
+                packed.write(some)
         stream.flush()
         os.fsync(stream.fileno())
     return f"sha256:{total.hexdigest()}"
@@ -279,7 +287,7 @@ def _lines(reader: Reader, trees: Iterable[Path]) -> Iterator[bytes]:
     yield f'["{FORMAT}"]\n'.encode()
     for tree in trees:
         for entry in reader.entries(tree):
-            yield json.dumps(entry, separators=(",", ":")).encode() + b"\n"
+            yield _encode(entry).encode() + b"\n"
 
 
 class ListDamagedError(ValueError):

@@ -46,7 +46,7 @@ S=${WORKDIR}
 src_compile() {
 	for file in $(seq FILES); do
 		for number in $(seq 700); do
-			echo "int f${file}_${number}(int a) { int s = 0;" \\
+			echo "int f${file}_${number}(int a) { int s = TURN;" \\
 				"for (int i = 0; i < a; i++) s += f${file}_$((number - 1))(i) * ${number}; return s; }"
 		done > more
 		{ echo "int f${file}_0(int a) { return a; }"; cat more; } > file${file}.c
@@ -59,11 +59,15 @@ src_install() {
 	:
 }
 """
-"""An ebuild of as many C files as FILES says, each of which takes a second of processor time or less."""
+"""An ebuild of as many C files as FILES says, each of which takes a second of processor time or less.
 
-_FILES = (40, 20)
+TURN is another number in each run of the benchmark, so that the store has no result of the same contents.
+"""
 
-_SHORT = '[stages.short{number}]\nkind = "livecd-stage1"\nroot = "{root}"\nhostname = "h{number}"\n'
+_FILES = (80, 40)
+"""Files of the stages: the run is as long as that of the demo, for which the limit was set."""
+
+_SHORT = '[stages.short{number}]\nkind = "livecd-stage1"\nroot = "{root}"\nhostname = "h{turn}-{number}"\n'
 
 
 @dataclass(frozen=True)
@@ -82,14 +86,17 @@ class _Look:
 def measure(setting: Setting) -> list[Row]:
     """Build once, and compare the looks with the events of the run."""
     project = copy_of_demo(setting, "cores")
+    turn = time.time_ns() // 1000 % 10**9
     stages = []
     for number, files in enumerate(_FILES):
         name = f"many{number}"
         ebuild = project / "repo" / "app-misc" / name / f"{name}-1.ebuild"
         ebuild.parent.mkdir(parents=True)
-        ebuild.write_text(_EBUILD.replace("FILES", str(setting.count(files))), encoding="utf-8")
+        text = _EBUILD.replace("FILES", str(setting.count(files))).replace("TURN", str(turn))
+        ebuild.write_text(text, encoding="utf-8")
         stages.append(_STAGES.format(name=name))
-    short = [_SHORT.format(number=number, root=f"short{number - 1}" if number else "debian") for number in range(3)]
+    roots = ["debian", "short0", "short1"]
+    short = [_SHORT.format(number=number, root=root, turn=turn) for number, root in enumerate(roots)]
     with (project / "stagewright.toml").open("a", encoding="utf-8") as file:
         file.write("".join([*stages, *short]))
     stagewright(project, setting.store, "build", "debian", "--progress=quiet")
@@ -106,6 +113,7 @@ def measure(setting: Setting) -> list[Row]:
             raise subprocess.CalledProcessError(run.returncode, words)
         events.seek(0)
         ready = _ready([json.loads(line) for line in events])
+    assert len(ready) == len(stages) + len(short), "results of an earlier run were taken"
     cores = len(os.sched_getaffinity(0))
     lost = 0.0
     for look, following in pairwise(looks):

@@ -30,7 +30,7 @@ from stagewright.remote.remote import RemoteStore
 from stagewright.store.store import Store
 from stagewright.trees import remove_tree
 
-TURNS = 4
+TURNS = 6
 LIMIT = 1.2
 MOVED = 0.05
 """The part of a layer that the push of one with a difference of 1 % may send."""

@@ -86,6 +86,10 @@ class Placement:
 class Executor(Protocol):
     """Builds nodes. It knows the attempts that it has started until the scheduler calls :meth:`forget`."""
 
+    @property
+    def at_once(self) -> int:
+        """The number of small nodes that it builds at once."""
+
     def demand(self, node: Node) -> Demand:
         """Return what a node needs. Nodes with equal demands can be built in the same places."""
 

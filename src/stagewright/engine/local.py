@@ -35,6 +35,11 @@ class LocalExecutor:
         self._running: dict[Path, Worker] = {}
         self.pool = TokenPool(max(1, min(resources.cores, resources.memory // MEMORY_PER_JOB)))
 
+    @property
+    def at_once(self) -> int:
+        """The number of nodes with one core that run at once."""
+        return min(self.resources.jobs or self.resources.cores, self.resources.cores)
+
     def demand(self, node: Node) -> Demand:
         """Return the demand of the node's kind."""
         return node.demand

@@ -38,7 +38,7 @@ def makespan(nodes: Sequence[Node], seconds: Mapping[str, float], workers: int) 
 
     ``seconds`` are the times of last builds. ``workers`` is at least 1.
     """
-    waiting = ReadyNodes(nodes, seconds)
+    waiting = ReadyNodes(nodes, seconds, workers=workers)
     times = {node.id: seconds.get(node.id, waiting.usual) for node in nodes}
     now, running = 0.0, list[tuple[float, str]]()
     while waiting or running:

@@ -1,8 +1,9 @@
 """The nodes of a run that wait: which of them can start, and which of these is best started first.
 
 The best one is that with the longest way to the end of the run: its own time and that of everything on the longest
-chain of nodes that need it. Times are those of the last builds. A node costs O(log n), however many others wait: those
-that can start are kept in one heap for each different demand.
+chain of nodes that need it; or the first of another order that ends earlier (engine/orders.py). Times are those of the
+last builds. A node costs O(log n), however many others wait: those that can start are kept in one heap for each
+different demand.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import statistics
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import field
 
+from stagewright.engine.orders import Waiting
 from stagewright.graph.node import Demand, Node
 from stagewright.lazy_dataclass import dataclass
 
@@ -21,9 +23,9 @@ UNKNOWN = 1.0
 
 @dataclass(order=True)
 class _Entry:
-    """A node that can start. The one with the longest way comes first; of equal ones the first of the plan."""
+    """A node that can start. The one with the least rank comes first; of equal ones the first of the plan."""
 
-    way: float
+    rank: float
     place: int
     node: Node = field(compare=False)
 
@@ -31,8 +33,9 @@ class _Entry:
 class ReadyNodes:
     """The nodes of a run that have not started. ``nodes`` are in build order, ``seconds`` are times of last builds.
 
-    ``demand`` returns what a node needs of the place where it is built. ``usual`` is the time that a node is taken to
-    need if it was never built, and ``longest_way`` that of the longest chain of nodes.
+    ``demand`` returns what a node needs of the place where it is built. ``workers`` is the number of nodes that run at
+    once. ``usual`` is the time that a node is taken to need if it was never built, and ``longest_way`` that of the
+    longest chain of nodes.
     """
 
     def __init__(
@@ -40,6 +43,7 @@ class ReadyNodes:
         nodes: Iterable[Node],
         seconds: Mapping[str, float],
         demand: Callable[[Node], Demand] = lambda node: node.demand,
+        workers: int = 1,
     ) -> None:
         self._demand = demand
         self._waiting = {node.id: node for node in nodes}
@@ -52,20 +56,15 @@ class ReadyNodes:
             for source in sources:
                 self._users.setdefault(source, []).append(node.id)
         self.usual = statistics.median(seconds.values()) if seconds else UNKNOWN
-        self._ways = self._longest_ways(seconds)
-        self.longest_way = max(self._ways.values(), default=0.0)
+        waiting = Waiting({name: seconds.get(name, self.usual) for name in self._waiting}, self._users, self._missing)
+        ways = waiting.ways()
+        self.longest_way = max(ways.values(), default=0.0)
+        self._order = waiting.best_order(ways, workers)
         self._heaps: dict[Demand, list[_Entry]] = {}
         self._hopeless: set[str] = set()
         for name, count in self._missing.items():
             if not count:
                 self._push(self._waiting[name])
-
-    def _longest_ways(self, seconds: Mapping[str, float]) -> dict[str, float]:
-        ways: dict[str, float] = {}
-        for name in reversed(self._waiting):
-            following = (ways[user] for user in self._users.get(name, ()))
-            ways[name] = seconds.get(name, self.usual) + max(following, default=0.0)
-        return ways
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -125,5 +124,5 @@ class ReadyNodes:
         return sorted(names, key=self._places.__getitem__)
 
     def _push(self, node: Node) -> None:
-        entry = _Entry(-self._ways[node.id], self._places[node.id], node)
+        entry = _Entry(-self._order[node.id], self._places[node.id], node)
         heapq.heappush(self._heaps.setdefault(self._demand(node), []), entry)

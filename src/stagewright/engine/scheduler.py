@@ -116,6 +116,7 @@ class Scheduler:
             (step.node for step in plan.to_build),
             store.seconds_of(plan.project.records, self._names),
             executor.demand,
+            executor.at_once,
         )
         self._running: dict[str, _Running] = {}
         self._waiting: set[str] = set()

@@ -216,6 +216,12 @@ class FarmExecutor:
 
     # the interface of executors
 
+    @property
+    def at_once(self) -> int:
+        """The number of nodes with one core that the machines build at once."""
+        with self._lock:
+            return max(1, sum(site.machine.cores for site in self._sites.values()))
+
     def demand(self, node: Node) -> Demand:
         """Return the demand of a node, with what it needs of a machine."""
         return self._demands[node.id]

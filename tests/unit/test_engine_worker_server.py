@@ -30,11 +30,13 @@ from pathlib import Path
 from stagewright.kinds.seeds.file import FileSeed
 
 count = 0
+FileSeed.build_modules = ("stagewright.seeds.oci_image",)
 
 def build(self, work):
     global count
     count += 1
     facts = {"environ": dict(os.environ), "count": count, "pid": os.getpid(), "host": os.uname().nodename,
+             "imported": "stagewright.seeds.oci_image" in sys.modules,
              "open": sorted(os.readlink(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd")[:-1])}
     (work.folder / "facts").write_text(json.dumps(facts))
     if work.node.id == "seed:one":
@@ -99,6 +101,7 @@ def test_workers_of_a_server_share_nothing(site: Site, monkeypatch: pytest.Monke
                 seen.append(facts(worker))
     for one in seen:
         assert (one["count"], one["pid"]) == (1, 1)
+        assert one["imported"]
         assert "SECRET" not in one["environ"]
         opened = [name for name in one["open"] if "socket" in name]
         assert not opened, one["open"]

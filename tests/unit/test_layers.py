@@ -53,7 +53,7 @@ LAYERS = {
         ),
         "untrusted",
     },
-    "language": {"lazy_dataclass"},
+    "language": {"lazy_dataclass", "lazy_pattern"},
 }
 """From the top to the bottom: a package imports from layers below, and from itself."""
 

@@ -12,7 +12,7 @@ from stagewright.kinds.common.base import Stage
 from stagewright.kinds.registry import graph_of, kinds
 from stagewright.project.binhost import GENTOO_PACKAGES, Binhost
 from stagewright.project.load import load
-from stagewright.seeds import gentoo_keys
+from stagewright.seeds import gentoo_keyring
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_gentoos_keys_are_found_or_the_build_does_not_begin(tmp_path: Path, monk
     (tmp_path / "seed.tar").touch()
     (tmp_path / "stagewright.toml").write_text(PROJECT, encoding="utf-8")
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
-    monkeypatch.setattr(gentoo_keys, "KEYRING", tmp_path / "system.asc")
+    monkeypatch.setattr(gentoo_keyring, "KEYRING", tmp_path / "system.asc")
     project = load(tmp_path, kinds(), None)
     model = project.entries["stages"]["base"].model
     assert isinstance(model, Stage)

@@ -17,8 +17,9 @@ from boxes import PYTHON, SYSCALL, make_box, programs
 
 from stagewright.errors import StagewrightError
 from stagewright.interpreter import interpreter
+from stagewright.root.download_sandbox import PLACE, bootstrapper
 from stagewright.root.network import Service
-from stagewright.root.sandbox import CAPABILITIES, PLACE, Bind, bootstrapper, run_host_program, unpacker
+from stagewright.root.sandbox import CAPABILITIES, Bind, run_host_program, unpacker
 from stagewright.run import Process, run
 
 pytestmark = pytest.mark.real

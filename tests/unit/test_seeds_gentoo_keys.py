@@ -14,8 +14,9 @@ from stagewright.engine.doctor_keys import keyring_checks
 from stagewright.errors import Reason, StagewrightError
 from stagewright.kinds.registry import kinds
 from stagewright.project.load import load
-from stagewright.seeds import gentoo_keys
-from stagewright.seeds.gentoo_keys import KEYS, addresses, default_keyring, existing_keyring, fetch_keys, key_states
+from stagewright.seeds import gentoo_keyring
+from stagewright.seeds.gentoo_keyring import default_keyring, existing_keyring
+from stagewright.seeds.gentoo_keys import KEYS, addresses, fetch_keys, key_states
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +85,7 @@ def test_states_say_when_a_key_expires(signers: dict[str, Signer]) -> None:
 
 def test_a_missing_keyring_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
-    monkeypatch.setattr(gentoo_keys, "KEYRING", tmp_path / "system.asc")
+    monkeypatch.setattr(gentoo_keyring, "KEYRING", tmp_path / "system.asc")
     with pytest.raises(StagewrightError) as caught:
         existing_keyring()
     assert caught.value.reason is Reason.NO_KEYS
@@ -136,7 +137,7 @@ def test_doctor_looks_at_the_keyrings_of_a_project(
     text = PROJECT.format(repo="good", key=signers["good"].fingerprint)
     if repo == "missing":  # Gentoo's keys, which this computer does not have
         monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
-        monkeypatch.setattr(gentoo_keys, "KEYRING", tmp_path / "system.asc")
+        monkeypatch.setattr(gentoo_keyring, "KEYRING", tmp_path / "system.asc")
         text = text.replace('keyring = "good.asc"\n[binhosts', "[binhosts")
     (tmp_path / "stagewright.toml").write_text(text, encoding="utf-8")
     checks = {check.name: check for check in keyring_checks(load(tmp_path, kinds(), None))}

@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from stagewright.errors import nearest
+from stagewright.lazy_pattern import lazy_pattern
 from stagewright.ui.streams import is_abandoned
 
 
@@ -105,7 +106,7 @@ class Commands(click.Group):
         return super().resolve_command(ctx, args)
 
 
-_SUMMARY = re.compile(
+_SUMMARY = lazy_pattern(
     r'^@click\.(?:command|group)\(.*?^def \w+\(.*?\n    """(.*?)(?:\n\n|""")', re.DOTALL | re.MULTILINE
 )
 """The first paragraph of the docstring of a command, in the text of its module."""

@@ -7,16 +7,8 @@ from pathlib import Path
 import click
 
 from stagewright.errors import Exit
-from stagewright.seeds.gentoo_keys import (
-    KEYS,
-    KeyState,
-    addresses,
-    default_keyring,
-    existing_keyring,
-    fetch_keys,
-    key_states,
-    own_keyring,
-)
+from stagewright.seeds.gentoo_keyring import default_keyring, existing_keyring, own_keyring
+from stagewright.seeds.gentoo_keys import KEYS, KeyState, addresses, fetch_keys, key_states
 
 
 @click.group(name="keys")

@@ -11,7 +11,7 @@ import click
 
 from stagewright.cli.common import session_or_none
 from stagewright.engine.mirror_listing import ListingRequest, MirrorListing, SeedUse, list_mirror
-from stagewright.seeds import gentoo, gentoo_keys
+from stagewright.seeds import gentoo, gentoo_keyring
 from stagewright.ui.text import size
 
 
@@ -25,7 +25,7 @@ from stagewright.ui.text import size
 @click.option(
     "--keyring",
     type=click.Path(path_type=Path, dir_okay=False),
-    help=f"A file with OpenPGP public keys (default: that of the project, else {gentoo_keys.KEYRING}).",
+    help=f"A file with OpenPGP public keys (default: that of the project, else {gentoo_keyring.KEYRING}).",
 )
 @click.option(
     "--key",

@@ -11,7 +11,8 @@ from stagewright.kinds.seeds.mirror import MirrorSeed
 from stagewright.project.model import Project
 from stagewright.repos.repository_source import GENTOO_KEYS
 from stagewright.seeds.gentoo import RELEASE_KEYS
-from stagewright.seeds.gentoo_keys import FETCH, existing_keyring, key_states
+from stagewright.seeds.gentoo_keyring import FETCH, existing_keyring
+from stagewright.seeds.gentoo_keys import key_states
 
 
 def keyring_checks(project: Project) -> Iterator[Check]:

@@ -11,7 +11,7 @@ from stagewright.fetch.openpgp import keyring as keyring_of
 from stagewright.kinds.seeds.mirror import MirrorSeed
 from stagewright.project.model import Project
 from stagewright.seeds import gentoo
-from stagewright.seeds.gentoo_keys import existing_keyring
+from stagewright.seeds.gentoo_keyring import existing_keyring
 from stagewright.temporary import temporary_folder
 
 

@@ -195,6 +195,7 @@ def serve(connection: socket.socket, modules: Sequence[str], run: Callable[[Sequ
     """Fork a guardian for each request until the engine closes the connection."""
     for module in modules:
         importlib.import_module(module)
+    _import_for_builds()
     _finish_models()
     with contextlib.suppress(StagewrightError):  # the worker that needs the filter reports it
         compiled()
@@ -217,6 +218,15 @@ def _reap(options: int) -> None:
     with contextlib.suppress(ChildProcessError):
         while os.waitpid(-1, options)[0]:
             pass
+
+
+def _import_for_builds() -> None:
+    """Import what the kinds import when they build: each worker would do it again."""
+    from stagewright.kinds.common.base import Stage
+
+    models = [model for models in Stage.registry.values() for model in models.values()]
+    for module in {name: None for model in models for name in model.build_modules}:
+        importlib.import_module(module)
 
 
 def _finish_models() -> None:

@@ -32,7 +32,7 @@ PACKAGE = "stagewright"
 NEUTRAL = frozenset(
     {
         *("cli", "dropin", "ui", "engine", "store", "graph", "project"),
-        *("chroot", "errors", "events", "lazy_dataclass", "run"),
+        *("chroot", "errors", "events", "lazy_dataclass", "lazy_pattern", "run"),
     }
 )
 """Modules and packages directly below ``stagewright`` that do not influence what a build yields."""

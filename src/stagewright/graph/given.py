@@ -57,7 +57,7 @@ class Given(BaseModel):
         """Return the fields that are part of a key, as JSON-able data; in nested models too."""
         return self.model_dump(mode="json", context=_FOR_KEY)
 
-    @model_serializer(mode="wrap")
+    @model_serializer(mode="wrap", return_type=Any)
     def _without_marked(self, handler: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
         data: dict[str, Any] = handler(self)
         if info.context != _FOR_KEY:

@@ -25,12 +25,12 @@ from stagewright.project.fields import Atom, ByValue, FilePath, Matching, packag
 from stagewright.root import files
 from stagewright.root.local import has_program
 from stagewright.root.requirements import MissingRequirement
-from stagewright.root.root import Root
 from stagewright.untrusted import number, read_root_text
 
 if TYPE_CHECKING:
     from stagewright.kernel.configure import KernelSources
     from stagewright.portage.emerge import Portage
+    from stagewright.root.root import Root
 
 CONFIG_D = "/etc/kernel/config.d/stagewright.config"
 """File that kernel-build.eclass merges into the configuration of a distribution kernel."""

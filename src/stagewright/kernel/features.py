@@ -10,13 +10,17 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stagewright.chroot import inside
 from stagewright.errors import Reason, StagewrightError
 from stagewright.lazy_dataclass import dataclass
-from stagewright.root.root import Root
+from stagewright.lazy_pattern import lazy_pattern
 from stagewright.trees import files_below
 from stagewright.untrusted import read_root_text
+
+if TYPE_CHECKING:
+    from stagewright.root.root import Root
 
 CONFIGURATIONS = ("/boot/config-{version}", "/lib/modules/{version}/config", "/lib/modules/{version}/build/.config")
 
@@ -35,8 +39,8 @@ INITRAMFS_OPTIONS = (
 SQUASHFS_OPTIONS = {"zstd": "SQUASHFS_ZSTD", "xz": "SQUASHFS_XZ", "gzip": "SQUASHFS_ZLIB", "lz4": "SQUASHFS_LZ4"}
 """The option for each compression of squashfs."""
 
-_OPTION = re.compile(r"^CONFIG_([A-Za-z0-9_]+)=(.+)$", re.MULTILINE)
-_UNSET = re.compile(r"^# CONFIG_([A-Za-z0-9_]+) is not set$", re.MULTILINE)
+_OPTION = lazy_pattern(r"^CONFIG_([A-Za-z0-9_]+)=(.+)$", re.MULTILINE)
+_UNSET = lazy_pattern(r"^# CONFIG_([A-Za-z0-9_]+) is not set$", re.MULTILINE)
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,14 @@ import gzip
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stagewright.confined import CHUNK, Tree
 from stagewright.errors import Reason, StagewrightError
 from stagewright.root import files
-from stagewright.root.root import Root
+
+if TYPE_CHECKING:
+    from stagewright.root.root import Root
 
 IMAGES = (
     "/boot/vmlinuz-{version}",

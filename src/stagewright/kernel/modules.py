@@ -11,7 +11,7 @@ import enum
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import model_validator
 from pydantic_core import PydanticCustomError
@@ -19,22 +19,25 @@ from pydantic_core import PydanticCustomError
 from stagewright.chroot import inside
 from stagewright.errors import Reason, StagewrightError
 from stagewright.lazy_dataclass import dataclass
-from stagewright.portage.emerge import Portage
+from stagewright.lazy_pattern import lazy_pattern
 from stagewright.portage.installed import VDB
 from stagewright.project.fields import Atom, ByValue, Matching, Section
 from stagewright.root import files
 from stagewright.root.files import names_in
-from stagewright.root.root import Root
 from stagewright.root.sourced import values_of
 from stagewright.untrusted import number, read_root_text
+
+if TYPE_CHECKING:
+    from stagewright.portage.emerge import Portage
+    from stagewright.root.root import Root
 
 MODULES = "/lib/modules"
 SOURCES = "/usr/src"
 
 _DEPMOD = ("/sbin/depmod", "/bin/depmod", "/usr/sbin/depmod", "/usr/bin/depmod")
 _KERNEL_FILES = ("modules.builtin", "modules.order", "kernel")  # a folder with any of them is a kernel's
-_MODULE = re.compile(r"^obj (?:/usr)?/lib/modules/([^/]+)/\S+\.ko(?:\.(?:gz|xz|zst))? ", re.MULTILINE)
-_KERNEL = re.compile(r"^obj (?:/usr)?/lib/modules/([^/]+)/modules\.(?:builtin|order) ", re.MULTILINE)
+_MODULE = lazy_pattern(r"^obj (?:/usr)?/lib/modules/([^/]+)/\S+\.ko(?:\.(?:gz|xz|zst))? ", re.MULTILINE)
+_KERNEL = lazy_pattern(r"^obj (?:/usr)?/lib/modules/([^/]+)/modules\.(?:builtin|order) ", re.MULTILINE)
 
 
 class KernelSettings(Section):

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from importlib import resources
+from typing import TYPE_CHECKING
 
 from stagewright.root import files
-from stagewright.root.root import Root
+
+if TYPE_CHECKING:
+    from stagewright.root.root import Root
 
 _DRACUT = ("/usr/lib/dracut/modules.d", "/lib/dracut/modules.d")
 

@@ -10,14 +10,17 @@ import os
 import shutil
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stagewright.chroot import inside
 from stagewright.confined import Tree
 from stagewright.lazy_dataclass import dataclass
 from stagewright.root.requirements import MissingRequirement
-from stagewright.root.root import Root
 from stagewright.trees import files_below, remove_tree
 from stagewright.untrusted import is_plain
+
+if TYPE_CHECKING:
+    from stagewright.root.root import Root
 
 SOURCE = "/lib/firmware"
 

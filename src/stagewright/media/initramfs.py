@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import difflib
 import os
-import re
 import stat
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -19,6 +19,7 @@ from pydantic_core import PydanticCustomError
 from stagewright.errors import Reason, StagewrightError
 from stagewright.kernel.features import LIVE_SYSTEM_OPTIONS, KernelFeatures
 from stagewright.lazy_dataclass import dataclass
+from stagewright.lazy_pattern import lazy_pattern
 from stagewright.media import verity
 from stagewright.media.dracut_modules import add_module
 from stagewright.media.firmware_files import CHOSEN
@@ -27,8 +28,10 @@ from stagewright.media.netmodules import NetModule
 from stagewright.project.fields import FolderPath, Section
 from stagewright.root.local import has_program
 from stagewright.root.requirements import MissingRequirement
-from stagewright.root.root import Root
 from stagewright.root.sandbox import Bind
+
+if TYPE_CHECKING:
+    from stagewright.root.root import Root
 
 COMPRESSOR = "zstd -10 -q -T0"
 """The compressor of an initramfs. Level 15, dracut's default, takes seven times as long for 1 % fewer bytes."""
@@ -39,7 +42,7 @@ TOOLS = {"mount": "mount or util-linux", "depmod": "kmod", "udevadm": "udev", "z
 OVERLAY = "/tmp/stagewright-initramfs"
 """Path, inside the root, of the folder that is added to the initramfs."""
 
-_NOT_INSTALLABLE = re.compile(r"which can't be installed|cannot be found or installed")
+_NOT_INSTALLABLE = lazy_pattern(r"which can't be installed|cannot be found or installed")
 
 LIVE = "dmsquash-live"
 

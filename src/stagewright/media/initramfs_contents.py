@@ -6,7 +6,6 @@ Format: Documentation/driver-api/early-userspace/buffer-format.rst of the kernel
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import stat
 import tempfile
@@ -17,6 +16,7 @@ from typing import IO, NamedTuple
 from stagewright.errors import Reason, StagewrightError
 from stagewright.kernel.features import module_names
 from stagewright.lazy_dataclass import dataclass
+from stagewright.lazy_pattern import lazy_pattern
 from stagewright.media.arguments import InitramfsKind
 from stagewright.media.compressed_ends import ALIGNMENT, ending, lengthening
 from stagewright.media.netmodules import NetModule
@@ -39,7 +39,7 @@ _COMPRESSORS = {
 """Compressors by the first bytes of the file (lib/decompress.c of the kernel)."""
 
 _MODULES = ("usr/lib/dracut/modules.txt", "lib/dracut/modules.txt")
-_VERSION = re.compile(r"(?:\./)?(?:usr/)?lib/dracut/dracut-(\d{1,5})(?:[.-].*)?")
+_VERSION = lazy_pattern(r"(?:\./)?(?:usr/)?lib/dracut/dracut-(\d{1,5})(?:[.-].*)?")
 _GENKERNEL = frozenset(("etc/initrd.scripts", "etc/build_id"))
 _KEYMAPS = ("lib/udev/console_init", "lib/systemd/systemd-vconsole-setup")
 """Programs that load a keymap: of dracut's module i18n without systemd, and of systemd. Debian's systemd has none."""

@@ -10,6 +10,7 @@ import enum
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stagewright.kernel.find import copy_out
 from stagewright.lazy_dataclass import dataclass
@@ -18,7 +19,9 @@ from stagewright.media.render import render
 from stagewright.root import files
 from stagewright.root.local import has_program
 from stagewright.root.requirements import MissingRequirement
-from stagewright.root.root import Root
+
+if TYPE_CHECKING:
+    from stagewright.root.root import Root
 
 ELTORITO, BOOT_MBR = "eltorito.img", "boot_mbr.img"
 """Code that BIOS starts from a disc, and code for the first sector, which BIOS starts from a stick."""

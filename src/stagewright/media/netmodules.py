@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from stagewright.kernel.features import KernelFeatures
 from stagewright.root import files
 from stagewright.root.local import has_program
 from stagewright.root.requirements import MissingRequirement
-from stagewright.root.root import Root
+
+if TYPE_CHECKING:
+    from stagewright.root.root import Root
 
 _ONLINE = {"ip": "iproute2", "arping": "iputils", "dhclient": "dhcp", "curl": "curl", "pgrep": "procps"}
 

@@ -15,6 +15,7 @@ from urllib.parse import unquote
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.lazy_dataclass import dataclass
+from stagewright.lazy_pattern import lazy_pattern
 from stagewright.root.sandbox import host_program
 from stagewright.run import Result, run
 
@@ -25,7 +26,7 @@ ENGINE_REMEDY = "apt install libengine-pkcs11-openssl, or emerge dev-libs/libp11
 
 _OF_TOKENS = frozenset({"token", "serial", "manufacturer", "model"})
 _OF_KEYS = frozenset({"object", "id"})
-_VALUE = re.compile(r"(?:[A-Za-z0-9_.~:\[\]@!$'()*+,=&-]|%[0-9A-Fa-f]{2})+", re.ASCII)
+_VALUE = lazy_pattern(r"(?:[A-Za-z0-9_.~:\[\]@!$'()*+,=&-]|%[0-9A-Fa-f]{2})+", re.ASCII)
 _QUERY = ("module-path", "pin-source")
 
 _PIN_REFUSED = "PIN (incorrect|invalid|locked|len|has)"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.kernel.find import copy_out
@@ -13,7 +14,9 @@ from stagewright.media.efi import EfiArch
 from stagewright.media.loaders import grub_mkimage
 from stagewright.root import files
 from stagewright.root.requirements import MissingRequirement
-from stagewright.root.root import Root
+
+if TYPE_CHECKING:
+    from stagewright.root.root import Root
 
 PROGRAMS = "network"
 """Folder, in a payload, of the programs for boot servers."""

@@ -11,15 +11,16 @@ import functools
 import re
 
 from stagewright.lazy_dataclass import dataclass
+from stagewright.lazy_pattern import lazy_pattern
 from stagewright.portage.ebuilds import Ebuild, compare_versions, is_version
 
-_FORM = re.compile(
+_FORM = lazy_pattern(
     r"(?P<operator>[<>]=?|=|~)?(?P<category>[\w*][\w+.*-]*)/(?P<name>[\w*][\w+*-]*(?:\.[\w+*.-]*)?)"
     r"(?::(?P<slot>[^:\[]*))?(?:::(?P<repository>[\w*-]+))?(?:\[(?P<flags>[^\]]*)\])?",
     re.ASCII,
 )
-_FLAG = re.compile(r"[-!]?(?P<name>[A-Za-z0-9][\w+@-]*)(?P<default>\([+-]\))?[=?]?", re.ASCII)
-_REVISION = re.compile(r"-r\d+$")
+_FLAG = lazy_pattern(r"[-!]?(?P<name>[A-Za-z0-9][\w+@-]*)(?P<default>\([+-]\))?[=?]?", re.ASCII)
+_REVISION = lazy_pattern(r"-r\d+$")
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,15 @@ from pathlib import Path
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.file_digest import IGNORED
+from stagewright.lazy_pattern import lazy_pattern
 from stagewright.portage.confdir import FEATURES, FIXED
 from stagewright.portage.confdir_merge import FILE_OR_FOLDER, MAKE_CONF
 from stagewright.portage.config_files import files_of
 from stagewright.untrusted import is_dir, read_text
 
 _FLAGS = ("COMMON_FLAGS", "CFLAGS", "CXXFLAGS", "FCFLAGS", "FFLAGS", "RUSTFLAGS", "GOAMD64")
-_NATIVE = re.compile(r"-(?:march|mtune|mcpu)=native|target-cpu=native")
-_ASSIGNMENT = re.compile(r"^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)$", re.MULTILINE)
+_NATIVE = lazy_pattern(r"-(?:march|mtune|mcpu)=native|target-cpu=native")
+_ASSIGNMENT = lazy_pattern(r"^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)$", re.MULTILINE)
 
 
 def shape_problems(confdirs: Mapping[str, Path]) -> Iterator[StagewrightError]:

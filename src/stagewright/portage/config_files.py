@@ -13,15 +13,16 @@ from pathlib import Path
 
 from stagewright.errors import Place
 from stagewright.lazy_dataclass import dataclass
+from stagewright.lazy_pattern import lazy_pattern
 from stagewright.untrusted import is_dir, is_file, read_text
 
-_ASSIGNMENT = re.compile(
+_ASSIGNMENT = lazy_pattern(
     r"^[ \t]*(?:export[ \t]+)?(?P<name>[A-Za-z_]\w*)="
     r"(?:\"(?P<double>(?:[^\"\\]|\\.)*)\"|'(?P<single>[^']*)'|(?P<bare>[^\s#\"']*))",
     re.MULTILINE | re.DOTALL | re.ASCII,
 )
-_SOURCE = re.compile(r"^[ \t]*(?:source|\.)[ \t]+\S", re.MULTILINE)
-_VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))", re.ASCII)
+_SOURCE = lazy_pattern(r"^[ \t]*(?:source|\.)[ \t]+\S", re.MULTILINE)
+_VARIABLE = lazy_pattern(r"\$(?:\{(\w+)\}|(\w+))", re.ASCII)
 _MOST_FILES = 1000
 
 

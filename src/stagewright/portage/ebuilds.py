@@ -9,13 +9,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from stagewright.lazy_dataclass import dataclass
+from stagewright.lazy_pattern import lazy_pattern
 from stagewright.untrusted import is_file, read_regular, read_text
 
-_VERSION = re.compile(
+_VERSION = lazy_pattern(
     r"(?P<numbers>\d+(?:\.\d+)*)(?P<letter>[a-z]?)(?P<suffixes>(?:_(?:alpha|beta|pre|rc|p)\d*)*)(?:-r(?P<revision>\d+))?",
     re.ASCII,
 )
-_SUFFIX = re.compile(r"_(alpha|beta|pre|rc|p)(\d*)", re.ASCII)
+_SUFFIX = lazy_pattern(r"_(alpha|beta|pre|rc|p)(\d*)", re.ASCII)
 _ORDER = {"alpha": -4, "beta": -3, "pre": -2, "rc": -1, "p": 1}
 _SETTING = r'^[ \t]*{name}=["\']?(?P<value>[^"\'\n]*)'
 
@@ -42,7 +43,7 @@ by_version = functools.cmp_to_key(compare_versions)
 """Sort key of a version."""
 
 
-_LIVE_ECLASSES = re.compile(
+_LIVE_ECLASSES = lazy_pattern(
     r"^[ \t]*inherit\b.*\b(bzr|cvs|darcs|git-r3|golang-vcs|mercurial|subversion)\b", re.MULTILINE
 )
 

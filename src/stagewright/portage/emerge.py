@@ -16,19 +16,20 @@ from stagewright.portage.binpkgs import BinaryPackages
 from stagewright.portage.confdir import PKGDIR, TMPDIR
 from stagewright.portage.distfiles import BuildDistfiles
 from stagewright.portage.ebuild_records import EbuildMetadata, EbuildRecord
+from stagewright.portage.fetch_request import FetchRequest
 from stagewright.portage.installed import Package
 from stagewright.portage.manifests import Manifests
 from stagewright.portage.pkgdir import Pkgdir
 from stagewright.portage.repositories import Repository
 from stagewright.portage.scripts import QUIET, ask_script, last_line
 from stagewright.portage.unowned import regular_files, unowned_error, unowned_files, unowned_notice
-from stagewright.root.root import Root
 from stagewright.root.sandbox import Bind
 from stagewright.run import Answer, full_disk_lines
 from stagewright.store.place import disk_full
 
 if TYPE_CHECKING:
     from stagewright.portage.emerge_output import EmergeOutput
+    from stagewright.root.root import Root
 
 PORTAGE_UID = 250
 
@@ -50,16 +51,6 @@ class Stage1Packages:
 
     packages: list[str]
     bootstrap_use: str
-
-
-@dataclass(frozen=True)
-class FetchRequest:
-    """Packages whose sources :meth:`Portage.fetch_sources` fetches, as the build will install them."""
-
-    atoms: Sequence[str]
-    target: str = "/"
-    options: Sequence[str] = ()
-    use: str | None = None
 
 
 @dataclass(frozen=True)

@@ -11,18 +11,19 @@ from typing import Any
 
 from stagewright.chroot import inside
 from stagewright.lazy_dataclass import dataclass
+from stagewright.lazy_pattern import lazy_pattern
 from stagewright.root.files import is_of_build
 from stagewright.untrusted import number, read_root_text
 
 VDB = "var/db/pkg"
 
-_TIMED = re.compile(r"^((?:obj .* [0-9a-f]{32}|sym .* -> .*) )(\d+)$", re.MULTILINE)
-_BUILD_TIME = re.compile(r"^(BUILD_TIME=)(\d+)$", re.MULTILINE)
-_COUNTER = re.compile(r"^(COUNTER=)(\d+)$", re.MULTILINE)
-_MTIME = re.compile(r"^#dir_mtime=\d+$", re.MULTILINE)
+_TIMED = lazy_pattern(r"^((?:obj .* [0-9a-f]{32}|sym .* -> .*) )(\d+)$", re.MULTILINE)
+_BUILD_TIME = lazy_pattern(r"^(BUILD_TIME=)(\d+)$", re.MULTILINE)
+_COUNTER = lazy_pattern(r"^(COUNTER=)(\d+)$", re.MULTILINE)
+_MTIME = lazy_pattern(r"^#dir_mtime=\d+$", re.MULTILINE)
 _NANO = 1_000_000_000
 
-_INSTALLED = re.compile(
+_INSTALLED = lazy_pattern(
     r"^(?:obj (?P<file>.*) (?P<md5>[0-9a-f]+) \d+|sym (?P<link>.*) -> (?P<target>.*) \d+|\w+ (?P<other>.*))$",
     re.MULTILINE,
 )

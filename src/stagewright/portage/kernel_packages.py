@@ -10,11 +10,12 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from stagewright.lazy_pattern import lazy_pattern
 from stagewright.portage.config_files import lines_of
 from stagewright.portage.repositories import Repository
 from stagewright.untrusted import read_text
 
-_ECLASS = re.compile(r"^\s*inherit\b.*\bkernel-(?:build|install)\b", re.MULTILINE)
+_ECLASS = lazy_pattern(r"^\s*inherit\b.*\bkernel-(?:build|install)\b", re.MULTILINE)
 _FITS = ("-initramfs", "generic-uki")
 
 

@@ -19,15 +19,18 @@ import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stagewright.confined import Tree
 from stagewright.lazy_dataclass import dataclass
 from stagewright.portage.repositories import Repository
 from stagewright.portage.scripts import QUIET
 from stagewright.root.overlay import mount_layers, mount_overlay
-from stagewright.root.root import Root
 from stagewright.root.sandbox import Bind
 from stagewright.store.links import locked
+
+if TYPE_CHECKING:
+    from stagewright.root.root import Root
 
 CACHE = "metadata/md5-cache"
 

@@ -6,13 +6,15 @@ import json
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 from stagewright.errors import Reason, StagewrightError
-from stagewright.root.root import Root
 from stagewright.root.sandbox import Bind
+
+if TYPE_CHECKING:
+    from stagewright.root.root import Root
 
 QUIET = {"PYTHONDONTWRITEBYTECODE": "1", "NOCOLOR": "true", "NO_COLOR": "1"}
 """Variables that disable bytecode files and colours."""

@@ -26,6 +26,7 @@ from pydantic_core import PydanticCustomError, core_schema
 from stagewright.graph.given import Given, NotInKey, markers
 from stagewright.graph.node import Yields
 from stagewright.lazy_dataclass import dataclass
+from stagewright.lazy_pattern import lazy_pattern
 from stagewright.project.forms import Form
 from stagewright.project.names import NAME
 from stagewright.project.source import KeyPath
@@ -186,12 +187,12 @@ _USE = rf"(?:-?{_FLAG}|!?{_FLAG}[=?])"
 _SLOT_NAME = r"[A-Za-z0-9_][A-Za-z0-9+_.-]*"
 _SLOT = rf":(?:\*|=|{_SLOT_NAME}(?:/{_SLOT_NAME})?=?)"
 _TAIL = rf"(?:{_SLOT})?(?:::[A-Za-z0-9_][A-Za-z0-9_-]*)?(?:\[{_USE}(?:,{_USE})*\])?"
-_PLAIN = re.compile(rf"(?P<category>{_CATEGORY})/(?P<name>{_NAME}){_TAIL}", re.ASCII)
-_VERSIONED = re.compile(
+_PLAIN = lazy_pattern(rf"(?P<category>{_CATEGORY})/(?P<name>{_NAME}){_TAIL}", re.ASCII)
+_VERSIONED = lazy_pattern(
     rf"(?P<operator>[<>]=?|=|~)(?P<category>{_CATEGORY})/(?P<name>{_NAME}?)-{_VERSION}(?P<glob>\*)?{_TAIL}", re.ASCII
 )
-_ENDS_IN_VERSION = re.compile(rf".*-{_VERSION}", re.ASCII)
-_SET = re.compile(r"@[A-Za-z0-9_][A-Za-z0-9_.-]*")
+_ENDS_IN_VERSION = lazy_pattern(rf".*-{_VERSION}", re.ASCII)
+_SET = lazy_pattern(r"@[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
 def check_atom(value: str) -> str:

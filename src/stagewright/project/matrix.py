@@ -26,12 +26,12 @@ from __future__ import annotations
 
 import itertools
 import math
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 from stagewright.errors import Reason, StagewrightError, nearest
+from stagewright.lazy_pattern import lazy_pattern
 from stagewright.project.source import KeyPath
 from stagewright.project.tables import Problems, Table, substitute
 
@@ -45,7 +45,7 @@ MOST_ENTRIES = 5000
 
 Row = dict[str, str]
 
-_AXIS = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_AXIS = lazy_pattern(r"[A-Za-z_][A-Za-z0-9_]*")
 _FEWER = "remove values or variables of the matrices, or split the project"
 _HINT = 'write matrix = { init = ["openrc", "systemd"] }, or a list of tables: [{ init = "openrc" }]'
 

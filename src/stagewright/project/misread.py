@@ -7,10 +7,10 @@ settings, and not by the code of kinds, whose keys these checks must not change 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from stagewright.lazy_pattern import lazy_pattern
 from stagewright.project import toml
 from stagewright.project.fields import Section, text_lists
 from stagewright.project.source import KeyPath, setting_name
@@ -19,10 +19,10 @@ _DEVICES = "/dev/"
 
 _TRIPLE = "write a triple such as x86_64-pc-linux-gnu, or remove it: the profile has the usual one"
 
-_SEPARATORS = re.compile(r"[,;]\s+|[,;]$")
+_SEPARATORS = lazy_pattern(r"[,;]\s+|[,;]$")
 """Separates items in a text of someone who meant a list."""
 
-_NAMES = re.compile(r"[,;\s]+")
+_NAMES = lazy_pattern(r"[,;\s]+")
 """Separates names, which contain neither commas nor spaces."""
 
 _OF_NAMES = frozenset({"modules", "omit", "drivers"})

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
+from stagewright.lazy_pattern import lazy_pattern
 from stagewright.project.fields import Section
 
-_NATIVE = re.compile(r"-m(?:arch|cpu|tune)=native\b|target-cpu=native\b")
+_NATIVE = lazy_pattern(r"-m(?:arch|cpu|tune)=native\b|target-cpu=native\b")
 """Flags of GCC, Clang and rustc for the processor at hand."""
 
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from stagewright.errors import Place, Reason, StagewrightError
 from stagewright.lazy_dataclass import dataclass
+from stagewright.lazy_pattern import lazy_pattern
 from stagewright.permissions import REFUSALS, remedy
 from stagewright.untrusted import read_regular
 
@@ -38,7 +39,7 @@ def setting_name(path: KeyPath) -> str:
 
 _LARGEST = 32 << 20  # size of a file in bytes
 _DEEPEST = 50
-_DEEP = re.compile(rf"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){{{_DEEPEST}}}""")
+_DEEP = lazy_pattern(rf"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){{{_DEEPEST}}}""")
 """A key with more parts: tomllib needs memory for the square of their number."""
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from stagewright.errors import Place, Reason, StagewrightError, misspelt, nearest
 from stagewright.graph.node import cycle_error
 from stagewright.lazy_dataclass import dataclass
+from stagewright.lazy_pattern import lazy_pattern
 from stagewright.project.source import KeyPath, Source, nearest_place, read
 
 NAMED = (
@@ -39,7 +40,7 @@ NO_VARIABLE = "variable "
 _MOST_KEYS = 8
 """Most keys that a message lists."""
 
-_VARIABLE = re.compile(r"\{\{|\}\}|(?<!\$)\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_VARIABLE = lazy_pattern(r"\{\{|\}\}|(?<!\$)\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 @dataclass

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stagewright.errors import nearest
+from stagewright.lazy_pattern import lazy_pattern
 from stagewright.project import toml
 from stagewright.project.names import NAME, NAME_HINT
 
@@ -36,7 +37,7 @@ _EXPECTED = {
 }
 """Nouns for the required type of a value, by the type that pydantic expected."""
 
-_TYPE = re.compile(r"(_type|_parsing(_size)?|_attributes_type|_from_float|_object_type|_from_datetime\w*|_inexact)$")
+_TYPE = lazy_pattern(r"(_type|_parsing(_size)?|_attributes_type|_from_float|_object_type|_from_datetime\w*|_inexact)$")
 
 _BOUNDS = {
     "greater_than": ("more than", "gt"),

@@ -20,7 +20,7 @@ from stagewright.repos.git import TREE_KIND, Commit, CommitRange, GitRemote
 from stagewright.repos.repository_cache import RepositoryCache
 from stagewright.repos.snapshots import Snapshot, SnapshotMirror
 from stagewright.run import run
-from stagewright.seeds.gentoo_keys import existing_keyring
+from stagewright.seeds.gentoo_keyring import existing_keyring
 
 GENTOO_KEYS = (
     "DCD05B71EAB94199527F44ACDB6B8C1F96D8BF6D",  # ebuild repository signing key

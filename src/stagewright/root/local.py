@@ -10,17 +10,19 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from stagewright.chroot import inside
 from stagewright.project.fields import Matching, Section
 from stagewright.root import files
 from stagewright.root.files import names_in
 from stagewright.root.requirements import MissingRequirement, raise_if_missing
-from stagewright.root.root import Root
 from stagewright.root.sourced import assignments, with_assignments
 from stagewright.trees import files_below
 from stagewright.untrusted import read_root_text
+
+if TYPE_CHECKING:
+    from stagewright.root.root import Root
 
 ZONES = "/usr/share/zoneinfo"
 KEYMAPS = ("/usr/share/keymaps", "/usr/share/kbd/keymaps")

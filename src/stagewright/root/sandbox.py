@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 from stagewright import ids
 from stagewright.errors import Reason, StagewrightError
@@ -25,9 +25,11 @@ from stagewright.ids import commands_namespace
 from stagewright.lazy_dataclass import dataclass
 from stagewright.root.host_facts import CMDLINE
 from stagewright.root.mountpoints import MountPoints
-from stagewright.root.network import FetchNetwork, Service, fetch_network
 from stagewright.root.syscalls import filter_file
 from stagewright.run import PATH, Result, paste, run
+
+if TYPE_CHECKING:
+    from stagewright.root.network import FetchNetwork
 
 CAPABILITIES = (
     "CAP_CHOWN",
@@ -124,10 +126,10 @@ def sandbox(
     dev = points.add("/dev")
     words = ["nsenter", f"--net={network.namespace}", "--"] if network else []
     words += ["bwrap", "--bind", os.fspath(root), "/", "--dev", dev, "--perms", "1777", "--tmpfs", f"{dev}/shm"]
-    words += _proc(points.add("/proc"))
+    words += proc_mounts(points.add("/proc"))
     words += ["--tmpfs", points.add("/run"), "--perms", "1777", "--tmpfs", points.add("/tmp")]
     words += ["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--hostname", hostname, "--die-with-parent"]
-    words += _limits(system_calls)
+    words += command_limits(system_calls)
     words += [] if terminal else ["--new-session"]
     words += _network(network, points)
     for bind in binds:
@@ -149,7 +151,7 @@ def _network(network: FetchNetwork | None, points: MountPoints) -> list[str]:
     return ["--perms", "0644", "--ro-bind-data", str(network.resolv_conf), place]
 
 
-def _proc(place: str) -> list[str]:
+def proc_mounts(place: str) -> list[str]:
     """Return the options of bwrap(1) for a /proc that neither changes nor shows the machine."""
     words = ["--proc", place, "--ro-bind", os.fspath(CMDLINE), f"{place}/cmdline"]
     for name in READ_ONLY:
@@ -170,7 +172,7 @@ def unpacker(target: Path, inside: str, command: Sequence[str], *, binds: Sequen
     It sees the programs of this machine and its own input, but no other files, sockets, devices and processes.
     """
     with filter_file() as system_calls:
-        words = [*_closed([*binds, Bind(target, inside, writable=True)]), *_limits(system_calls)]
+        words = [*_closed([*binds, Bind(target, inside, writable=True)]), *command_limits(system_calls)]
         yield Sandboxed([*words, "--", *command], (system_calls,))
 
 
@@ -198,7 +200,9 @@ def host_program(
         check_readable(path, whole=True)
     binds = [*(Bind(path, str(path)) for path in reads), *(Bind(path, str(path), writable=True) for path in writes)]
     with filter_file() as system_calls:
-        limits = _limits(system_calls, own_ids=own_ids) if os.geteuid() == 0 else ["--seccomp", str(system_calls)]
+        limits = (
+            command_limits(system_calls, own_ids=own_ids) if os.geteuid() == 0 else ["--seccomp", str(system_calls)]
+        )
         sandboxed = [*_ENDING, *_closed(binds, token=token), *limits, "--", *words]
         try:
             yield Sandboxed(sandboxed if os.geteuid() == 0 else sandboxed[len(_ENDING) :], (system_calls,))
@@ -247,7 +251,7 @@ def _closed(binds: Sequence[Bind], *, token: bool = False) -> list[str]:
 
     With ``token`` they also see all files outside of /run and /tmp, the service of smart cards, and USB devices.
     """
-    words = ["bwrap", *(["--ro-bind", "/", "/"] if token else _programs())]
+    words = ["bwrap", *(["--ro-bind", "/", "/"] if token else program_mounts())]
     words += ["--dev", "/dev", "--proc", "/proc", "--perms", "1777", "--tmpfs", "/tmp"]
     if token:
         words += ["--tmpfs", "/run", "--ro-bind-try", CARDS, CARDS, "--dev-bind-try", USB, USB]
@@ -265,7 +269,7 @@ def _closed(binds: Sequence[Bind], *, token: bool = False) -> list[str]:
     ]
 
 
-def _programs() -> list[str]:
+def program_mounts() -> list[str]:
     """Return the arguments of bwrap(1) for the programs of this machine and their libraries, read-only."""
     words = []
     for name in PROGRAMS:
@@ -276,7 +280,7 @@ def _programs() -> list[str]:
     return words
 
 
-def _limits(system_calls: int, *, own_ids: bool = False) -> list[str]:
+def command_limits(system_calls: int, *, own_ids: bool = False) -> list[str]:
     """Return the options of bwrap(1) that limit what a command may ask of the kernel."""
     capabilities = [word for name in CAPABILITIES for word in ("--cap-add", name)]
     return [*([] if own_ids else commands_ids()), "--cap-drop", "ALL", *capabilities, "--seccomp", str(system_calls)]
@@ -323,78 +327,3 @@ def commands_ids() -> list[str]:
     """Return the arguments of bwrap(1) for the user namespace of commands, which it enters after it has mounted."""
     handle = commands_namespace()
     return [] if handle is None else ["--userns2", str(handle)]
-
-
-PLACE = "/stagewright"
-"""Folder inside of the sandboxes of :func:`fetcher` and :func:`bootstrapper`, whose new root is its folder ``tree``.
-
-A package source can be a folder of a mounted disk, for example of /mnt or /media, which must stay visible.
-"""
-
-_NODES = ("full", "null", "random", "tty", "urandom", "zero")
-_SETTINGS = ("/etc/group", "/etc/hosts", "/etc/nsswitch.conf", "/etc/passwd", "/etc/ssl/certs")
-"""Files that programs read before they connect: users, names of computers, certificates."""
-
-_APT = (
-    *("/etc/apt/apt.conf", "/etc/apt/apt.conf.d", "/etc/apt/keyrings", "/etc/apt/trusted.gpg"),
-    "/etc/apt/trusted.gpg.d",
-)
-"""Settings of apt(8), and keys of package sources."""
-
-
-@contextmanager
-def fetcher(
-    folder: Path,
-    command: Sequence[str],
-    *,
-    reads: Sequence[Path] = (),
-    services: Sequence[Service] = (),
-    mounts: Sequence[str] = (),
-) -> Iterator[Sandboxed]:
-    """Yield the command of a program of this machine that downloads files, and may run what it downloads.
-
-    The command can be run only once.
-
-    It sees ``folder`` at :data:`PLACE`, the programs of this machine, and ``reads``. It has the ids, rights and filter
-    of a command in a root, and the network of a fetch step. ``mounts`` are more arguments of bwrap(1).
-    """
-    shown = [*map(Path, _SETTINGS), *reads]
-    words = ["bwrap", "--perms", "1777", "--tmpfs", "/tmp", *_folders([*shown, Path("/etc/resolv.conf")])]
-    words += [*_programs(), "--dev", "/dev", *_proc("/proc")]
-    for path in shown:
-        words += ["--ro-bind-try", os.fspath(path), os.fspath(path)]
-    words += ["--bind", os.fspath(folder), PLACE, *mounts]
-    words += ["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--hostname", "stagewright"]
-    words += ["--new-session", "--die-with-parent", "--chdir", "/"]
-    with filter_file() as system_calls, fetch_network(services) as network:
-        words += ["--perms", "0644", "--ro-bind-data", str(network.resolv_conf), "/etc/resolv.conf"]
-        enter = ["nsenter", f"--net={network.namespace}", "--"]
-        yield Sandboxed([*enter, *words, *_limits(system_calls), "--", *command], (system_calls, network.resolv_conf))
-
-
-@contextmanager
-def bootstrapper(
-    folder: Path, command: Sequence[str], *, reads: Sequence[Path] = (), services: Sequence[Service] = ()
-) -> Iterator[Sandboxed]:
-    """Yield the command that fills the new root ``folder/tree``, in the sandbox of :func:`fetcher`.
-
-    The command runs programs of the root in chroot(2). A program that escapes from it has no more rights than a command
-    in a root. The sandbox shows the settings of apt. It
-    mounts the nodes in ``tree/dev``, and a proc(5) at ``tree/dev/.proc``: tar(1) cannot unpack ./proc over it.
-    """
-    tree = f"{PLACE}/tree"
-    mounts = ["--dir", tree, "--dir", f"{tree}/dev", *_proc(f"{tree}/dev/.proc")]
-    for name in _NODES:
-        mounts += ["--dev-bind", f"/dev/{name}", f"{tree}/dev/{name}"]
-    with fetcher(folder, command, reads=[*map(Path, _APT), *reads], services=services, mounts=mounts) as sandboxed:
-        yield sandboxed
-
-
-def _folders(paths: Sequence[Path]) -> list[str]:
-    """Return the arguments of bwrap(1) that make the folders above paths. Otherwise it makes them for root alone."""
-    folders = [folder for path in paths for folder in reversed(path.parents) if folder not in (Path("/"), Path("/usr"))]
-    return [word for folder in dict.fromkeys(folders) if not _is_program(folder) for word in ("--dir", str(folder))]
-
-
-def _is_program(path: Path) -> bool:
-    return any(path.is_relative_to(name) for name in PROGRAMS)

@@ -20,9 +20,10 @@ from stagewright.confined import Tree
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.file_digest import file_digest
 from stagewright.lazy_dataclass import dataclass
+from stagewright.root.download_sandbox import PLACE
 from stagewright.root.files import clamp_times
 from stagewright.root.root import Root
-from stagewright.root.sandbox import PLACE, Bind
+from stagewright.root.sandbox import Bind
 from stagewright.seeds import debian_areas, pypi
 from stagewright.seeds.mmdebstrap import ASK_VERSIONS, Bootstrap, DebianRequest
 from stagewright.trees import remove_tree

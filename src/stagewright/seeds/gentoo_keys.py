@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 import secrets
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,11 +22,6 @@ from stagewright.lazy_dataclass import dataclass
 from stagewright.store.durable import write_atomically
 from stagewright.temporary import temporary_folder
 from stagewright.untrusted import number
-
-KEYRING = Path("/usr/share/openpgp-keys/gentoo-release.asc")
-"""Path of the keys of sec-keys/openpgp-keys-gentoo-release."""
-
-FETCH = "run: stagewright keys fetch"
 
 SERVICE_KEYS = "https://qa-reports.gentoo.org/output/service-keys.gpg"
 """Address of all keys of Gentoo's services (https://www.gentoo.org/downloads/signatures/)."""
@@ -81,26 +75,6 @@ class KeyState:
     def ends_soon(self) -> bool:
         """True if it is good, but not for long."""
         return not self.problem and self.expires is not None and self.expires < time.time() + SOON * _DAY
-
-
-def own_keyring() -> Path:
-    """Return the file into which ``stagewright keys fetch`` writes."""
-    data = os.environ.get("XDG_DATA_HOME") or Path("~/.local/share").expanduser()
-    return Path(data, "stagewright", "gentoo-release.asc")
-
-
-def default_keyring() -> Path:
-    """Return the file with Gentoo's keys: that of the user, if the system has none."""
-    return KEYRING if KEYRING.is_file() or not own_keyring().is_file() else own_keyring()
-
-
-def existing_keyring(file: Path | None = None) -> Path:
-    """Return the keyring, by default Gentoo's. Raises ``NO_KEYS`` if it does not exist."""
-    file = file or default_keyring()
-    if not file.is_file():
-        hint = f"{FETCH}; on Gentoo: emerge sec-keys/openpgp-keys-gentoo-release"
-        raise StagewrightError(Reason.NO_KEYS, f"Gentoo's release keys not found ({file})", hint=hint)
-    return file
 
 
 def key_states(file: Path) -> list[KeyState]:

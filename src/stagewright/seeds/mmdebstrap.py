@@ -9,18 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from stagewright.arch import Arch
 from stagewright.confined import Tree
 from stagewright.errors import StagewrightError
 from stagewright.lazy_dataclass import dataclass
-from stagewright.root.network import Service
-from stagewright.root.sandbox import PLACE, bootstrapper
+from stagewright.root.download_sandbox import PLACE, bootstrapper
 from stagewright.run import run
 from stagewright.seeds import apt
 from stagewright.seeds.apt_cache import AptCache, archives_of, unverified
 from stagewright.trees import remove_tree
+
+if TYPE_CHECKING:
+    from stagewright.root.network import Service
 
 ASK_VERSIONS = r"""
 cd "$(dirname "$1")"

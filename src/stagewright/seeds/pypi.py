@@ -14,16 +14,19 @@ import secrets
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stagewright.confined import Tree
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.file_digest import file_digest
 from stagewright.interpreter import python
-from stagewright.root.network import Service
-from stagewright.root.sandbox import PLACE, fetcher
+from stagewright.root.download_sandbox import PLACE, fetcher
 from stagewright.run import run
 from stagewright.seeds.apt import local_files, local_services
 from stagewright.trees import remove_tree
+
+if TYPE_CHECKING:
+    from stagewright.root.network import Service
 
 _SETTING = re.compile(r"(?:global|download)\.(?P<name>[a-z0-9-]+)=(?P<value>(['\"]).*\3)")
 """A line of ``pip config list`` that matters to a download."""

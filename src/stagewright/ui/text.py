@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
-
 from stagewright.errors import ProblemsError, StagewrightError
+from stagewright.lazy_pattern import lazy_pattern
 from stagewright.ui.paths import with_short_paths
 
 
@@ -39,7 +38,7 @@ def shown(name: str) -> str:
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in plain)
 
 
-_CONTROL = re.compile(r"\r(?!\n)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_CONTROL = lazy_pattern(r"\r(?!\n)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 """Characters that a terminal obeys: control characters but tab and newline (ECMA-48), and changes of direction."""
 
 

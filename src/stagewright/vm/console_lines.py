@@ -8,16 +8,16 @@ start, and the text without escape sequences. The raw output is in ``console.log
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from stagewright.lazy_dataclass import dataclass
+from stagewright.lazy_pattern import lazy_pattern
 
 TIMED_LOG = "console.timed.log"
 """Name of the file in the folder of ``console.log``."""
 
-_LINE = re.compile(r"\[ *(?P<seconds>\d+\.\d{3})\] ?(?P<text>.*)")
+_LINE = lazy_pattern(r"\[ *(?P<seconds>\d+\.\d{3})\] ?(?P<text>.*)")
 
 
 @dataclass(frozen=True)

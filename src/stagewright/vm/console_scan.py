@@ -9,6 +9,7 @@ from typing import Any
 
 from stagewright.errors import StagewrightError
 from stagewright.lazy_dataclass import dataclass
+from stagewright.lazy_pattern import lazy_pattern
 from stagewright.vm.console_lines import Line
 from stagewright.vm.failures import Failure, Part
 
@@ -19,10 +20,10 @@ NEAR = 30
 """Number of lines after a finding in which a failure that is marked ``once`` belongs to that finding."""
 
 _LONGEST = 300  # characters of a line in a finding
-_KERNEL_TIME = re.compile(r"^\[ *\d+\.\d+\](\[ *[TC]\d+\])? ?")
-_TYPED = re.compile(r'echo "sw[0-9a-f]{8}""')
-_KERNEL_RUNS = re.compile(r"Linux version \d|^\[ +\d+\.\d{6}\]")
-_KERNEL_ENDS = re.compile(r"\breboot: (Restarting|Power down|System halted)")
+_KERNEL_TIME = lazy_pattern(r"^\[ *\d+\.\d+\](\[ *[TC]\d+\])? ?")
+_TYPED = lazy_pattern(r'echo "sw[0-9a-f]{8}""')
+_KERNEL_RUNS = lazy_pattern(r"Linux version \d|^\[ +\d+\.\d{6}\]")
+_KERNEL_ENDS = lazy_pattern(r"\breboot: (Restarting|Power down|System halted)")
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 
 from stagewright.lazy_dataclass import dataclass
+from stagewright.lazy_pattern import lazy_pattern
 from stagewright.vm.console_lines import Line
 
-_STARTING = re.compile(r"^ {9}(Starting|Mounting) (?P<unit>.+?)\.\.\.$")
-_ENDED = re.compile(
+_STARTING = lazy_pattern(r"^ {9}(Starting|Mounting) (?P<unit>.+?)\.\.\.$")
+_ENDED = lazy_pattern(
     r"^\[(?P<state>  OK  |FAILED)\] (Started|Finished|Mounted|Failed to start|Failed to mount) (?P<unit>.+)$"
 )
 

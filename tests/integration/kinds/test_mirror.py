@@ -39,7 +39,7 @@ from integration.signing import Signer
 from integration.support import build, call, command, edit, states, write_project
 from stagewright.errors import Reason, StagewrightError
 from stagewright.kinds.common.facts import LayerFacts
-from stagewright.seeds.gentoo_keys import KEYRING
+from stagewright.seeds.gentoo_keyring import KEYRING
 
 pytestmark = pytest.mark.real
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
@@ -26,7 +26,9 @@ from stagewright.project.limits import NodeLimits
 from stagewright.project.lock import Pin
 from stagewright.project.model import Entry, Project, node_id
 from stagewright.project.source import KeyPath
-from stagewright.root.root import Root
+
+if TYPE_CHECKING:
+    from stagewright.root.root import Root
 
 INTERNAL = ""
 """The table of internal kinds. Other kinds add their nodes to the graph; project files cannot have them."""
@@ -125,6 +127,8 @@ class Stage(Section):
     """True if its builds run in a network namespace without a connection to other networks."""
     private_ids: ClassVar[bool] = True
     """True if its builds run in a user namespace. False for tests that start machines from finished images."""
+    build_modules: ClassVar[tuple[str, ...]] = ("stagewright.root.root",)
+    """Modules that its methods import for a build. The server of workers imports them once for all workers."""
     moves: ClassVar[bool] = False
     """True if its content changes with time, so that it is pinned in the lock."""
 
@@ -235,6 +239,8 @@ class Seed(Stage, table="seeds"):
 
     def shell_root(self, work: Work[Any]) -> Root:
         """Return the seed with a writable layer on top. After a failed build, it has the files made so far."""
+        from stagewright.root.root import Root
+
         tree = work.folder / "tree"
         layers = [tree] if tree.is_dir() else work.store.stack(work.key.digest)
         return work.runnable(Root.mount(work.folder, layers, log=work.log))

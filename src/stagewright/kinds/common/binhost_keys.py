@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from stagewright.errors import StagewrightError
 from stagewright.project.model import Project
-from stagewright.seeds.gentoo_keys import default_keyring, existing_keyring
+from stagewright.seeds.gentoo_keyring import default_keyring, existing_keyring
 
 if TYPE_CHECKING:
     from stagewright.project.binhost import Binhost

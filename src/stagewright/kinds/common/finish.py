@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
@@ -11,13 +11,15 @@ from stagewright.errors import Reason, StagewrightError
 from stagewright.kinds.common.context import StageContext
 from stagewright.kinds.common.facts import LayerFacts
 from stagewright.kinds.common.work import Work
-from stagewright.portage.emerge import Portage
 from stagewright.portage.installed import packages_of
 from stagewright.project.fields import AnyAtom, FilePath, FolderPath, Matching, Section
 from stagewright.root import files
-from stagewright.root.root import Root
 from stagewright.root.sandbox import Bind
 from stagewright.root.sourced import OneLine, VariableName, with_assignments
+
+if TYPE_CHECKING:
+    from stagewright.portage.emerge import Portage
+    from stagewright.root.root import Root
 
 _LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
 HostName = Annotated[str, Matching(rf"(?=.{{1,64}}$){_LABEL}(\.{_LABEL})*", "letters, digits, - and dots, as in box-1")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stagewright.chroot import inside
 from stagewright.confined import Tree
@@ -13,11 +14,13 @@ from stagewright.kinds.common.packages import PackageStage
 from stagewright.kinds.common.records import Records
 from stagewright.kinds.common.work import Built, Work
 from stagewright.portage.binpkgs import digests_of_made, link_packages, packages_in
-from stagewright.portage.emerge import Portage
 from stagewright.portage.installed import clamp_records, installed_packages, order_records, record_digests
 from stagewright.root import files
 from stagewright.root.machine_state import remove_machine_state
-from stagewright.root.root import Root
+
+if TYPE_CHECKING:
+    from stagewright.portage.emerge import Portage
+    from stagewright.root.root import Root
 
 
 def finish_layer(root: Root, work: Work[StageContext], portage: Portage, facts: LayerFacts) -> Built:

@@ -2,35 +2,24 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, TypeVar
 
 from pydantic import Field
 
-from stagewright.errors import Reason, StagewrightError
+from stagewright.errors import StagewrightError
 from stagewright.graph.node import Demand, NodeFiles
 from stagewright.kinds.common.atom_checks import Found, atom_check_of
 from stagewright.kinds.common.base import Scope, Stage
 from stagewright.kinds.common.binhost_keys import binhost_keys, missing_gentoo_keys
 from stagewright.kinds.common.context import BinhostDescription, PackageContext, RepoDescription
-from stagewright.kinds.common.facts import LayerFacts
-from stagewright.kinds.common.online import lend_sources, look_up, pinned_commits
 from stagewright.kinds.common.tools import FETCH_NETWORK, SANDBOX, ZSTD
 from stagewright.kinds.common.work import Work
 from stagewright.portage.atom_check import AtomCheck
-from stagewright.portage.binhosts import Binhosts, Host
-from stagewright.portage.binpkgs import BinaryPackages, Provenance
-from stagewright.portage.confdir import CCACHE, ParallelJobs, assemble_confdir, write_build_variables
 from stagewright.portage.confdir_check import make_conf_notes, shape_problems
-from stagewright.portage.distfiles import BuildDistfiles
-from stagewright.portage.emerge import PORTAGE_UID, FetchRequest, Portage, PortageFolders
-from stagewright.portage.job_tokens import knows_tokens
+from stagewright.portage.fetch_request import FetchRequest
 from stagewright.portage.kernel_packages import kernel_notes
-from stagewright.portage.metadata import MetadataCache
-from stagewright.portage.pkgdir import Pkgdir
 from stagewright.portage.repositories import Repository, check_profile, known_chain
 from stagewright.portage.sets import atoms_of
 from stagewright.portage.settings import PortageSettings
@@ -41,20 +30,14 @@ from stagewright.project.fields import Atom, ByValue, FromRepos, RootRef, marked
 from stagewright.project.lock import Pin
 from stagewright.project.model import Project
 from stagewright.project.source import KeyPath, setting_name
-from stagewright.root import files
-from stagewright.root.host_facts import DRACUT_CONF, DRACUT_PLACE
-from stagewright.root.job_tokens import INSIDE
-from stagewright.root.lent import LentFolder
 from stagewright.root.machine_state import MachineState
-from stagewright.root.network import Service
-from stagewright.root.root import Root
-from stagewright.root.sandbox import Bind
-from stagewright.seeds.apt import fetch_binds, local_services
-from stagewright.seeds.gentoo_keys import FETCH
-from stagewright.trees import remove_tree
 
 if TYPE_CHECKING:
+    from stagewright.kinds.common.mounted_portage import StageNeeds
+    from stagewright.portage.emerge import Portage
     from stagewright.project.binhost import Binhost
+    from stagewright.root.root import Root
+    from stagewright.root.sandbox import Bind
 
 T = TypeVar("T")
 
@@ -68,6 +51,7 @@ class PackageStage(PortageSettings, Stage):
     required_tools = (SANDBOX, FETCH_NETWORK, ZSTD)
     demand = Demand(memory=2048, compiles=True)
     context_model = PackageContext
+    build_modules = ("stagewright.kinds.common.layer", "stagewright.kinds.common.mounted_portage")
     is_configured: ClassVar[bool] = True
     """False for stages like Gentoo's stage3: at its first start, systemd applies its presets."""
     keeps_changed_etc: ClassVar[bool] = False
@@ -105,8 +89,16 @@ class PackageStage(PortageSettings, Stage):
             mirrors=tuple(own.mirrors),
             distfolder=project.folder / Path(own.folder).expanduser() if own.folder else None,
             services=tuple(project.fetch.allow),
-            online=pinned_commits(project.lock, self.online),
+            online=self._commits(project),
         )
+
+    def _commits(self, project: Project) -> dict[str, dict[str, str]]:
+        """Return the commits that the lock has for the live packages of this stage, by atom."""
+        if not self.online:
+            return {}
+        from stagewright.kinds.common.online import pinned_commits
+
+        return pinned_commits(project.lock, self.online)
 
     def node_files(self, scope: Scope) -> NodeFiles:
         """Return the files that the settings name, the repositories, and the keys of binary package hosts."""
@@ -195,143 +187,28 @@ class PackageStage(PortageSettings, Stage):
         ``extra`` are additional mounts. Raises: ENVIRONMENT_LACKS if the root does not have Portage or the ccache that
         the settings need. If :attr:`uses_portage` is False, the root needs no Portage and sees no repositories.
         """
-        repos = [repo.at(work.node.files.repos[repo.name]) for repo in work.context.repos]
-        confdirs = [work.files[name] for name in self.confdir]
-        parallel = ParallelJobs.of(work.cores, work.memory)
-        folders = self._folders(work, confdirs, repos, parallel)
-        hosts = self._binhosts(work, folders)
-        if self.uses_portage:
-            folders.pkgdir.prepare(PORTAGE_UID)
-        binds = [*folders.binds(repos), *(hosts.binds() if hosts else ())] if self.uses_portage else []
-        binds.append(Bind(DRACUT_CONF, DRACUT_PLACE))
-        if self.ccache:
-            binds.append(Bind(self._ccache(work), CCACHE, writable=True))
-        apt = fetch_binds(work.folder / "apt", work.store.cache("apt.json")) if self.uses_portage else []
-        root = replace(work.mount("root", [*binds, *extra]), services=_services(work, apt))
-        jobs = parallel.packages
-        if work.tokens:
-            root = root.with_binds(Bind(work.tokens, INSIDE))
-        if self.uses_portage:
-            self._check_tools(root)
-            sandbox = files.exists(root.path, "usr/bin/sandbox")
-            known = knows_tokens(root.path)
-            tokens = known and work.tokens is not None
-            jobs = parallel.make if tokens else jobs  # each package then takes a token
-            variables = folders.distfiles.variables
-            write_build_variables(folders.config, variables, sandbox=sandbox, knows_tokens=known, tokens=tokens)
-            root = root.with_binds(*self._metadata(work).binds(root, repos))
-        if hosts:
-            hosts.prepare(root)
-        if self.online:
-            root = lend_sources(root, self.online, self._offline().mount_with_portage, _without_binhosts(work))
-        portage = Portage(
-            root=root,
-            folders=folders,
-            repos=repos,
-            epoch=work.epoch,
-            jobs=jobs,
-            tokens=work.tokens is not None,
-            keeps_changed_etc=self.keeps_changed_etc,
-            binpkgs=self._binary_packages(work, folders, repos, confdirs) if self.binpkgs else None,
-            binhosts=hosts,
-            fetch_binds=tuple(apt),
-            strict=self.strict,
-            unowned=self.unowned,
-            on_notice=work.notice,
-            on_phase=work.phase,
-            on_progress=work.progress,
-        )
-        return root, portage
+        from stagewright.kinds.common.mounted_portage import mount_with_portage
 
-    def _offline(self) -> Self:
-        """Return the stage without live packages. Its root is the one in which their sources are fetched."""
-        return self.model_copy(update={"online": []})
+        return mount_with_portage(self._needs(), work, extra)
 
     def pin(self, work: Work[PackageContext]) -> Pin:
         """Look up the commits of a live package, the only one in ``online`` of this stage."""
-        return look_up(self.online[0], self._offline().mount_with_portage, _without_binhosts(work))
+        from stagewright.kinds.common.mounted_portage import look_up_live
 
-    def _folders(
-        self, work: Work[PackageContext], confdirs: Sequence[Path], repos: Sequence[Repository], parallel: ParallelJobs
-    ) -> PortageFolders:
-        """Return the folders of Portage, with an /etc/portage by the settings."""
-        distfiles = BuildDistfiles(
-            shared=_for_portage(work.store.cache("distfiles")),
-            own=_for_portage(work.folder / "distfiles"),
-            project=work.origins[0],
-            mirrors=work.context.mirrors,
-            folder=work.context.distfolder,
+        return look_up_live(self._needs(), work)
+
+    def _needs(self) -> StageNeeds:
+        from stagewright.kinds.common.mounted_portage import StageNeeds
+
+        return StageNeeds(
+            settings=self,
+            root=self.root,
+            uses_portage=self.uses_portage,
+            keeps_changed_etc=self.keeps_changed_etc,
+            strict=self.strict,
+            unowned=self.unowned,
+            online=self.online,
         )
-        return PortageFolders(
-            config=self._config(work, confdirs, repos, parallel, distfiles.variables),
-            distfiles=distfiles,
-            pkgdir=Pkgdir(work.folder / "binpkgs", epoch=work.epoch),
-            build=_for_portage(work.folder / "build"),
-            metadata=_for_portage(work.folder / "metadata"),
-        )
-
-    def _check_tools(self, root: Root) -> None:
-        if not files.exists(root.path, "usr/bin/emerge"):
-            raise StagewrightError(
-                Reason.ENVIRONMENT_LACKS,
-                f"{self.root!r}: no Portage, so no packages can be installed in it",
-                hint="start from a root with Portage, or install the packages in an earlier stage",
-            )
-        if self.ccache and not files.exists(root.path, "usr/bin/ccache"):
-            raise StagewrightError(
-                Reason.ENVIRONMENT_LACKS,
-                f"{self.root!r}: no ccache to compile with",
-                hint="install dev-util/ccache in the stage or seed before, or remove `ccache`",
-            )
-
-    def _ccache(self, work: Work[PackageContext]) -> Path:
-        """Return the cache of ccache(1) of the project. Only builds of the project read what a build writes there."""
-        folder = work.store.cache("ccache")
-        folder.mkdir(exist_ok=True)
-        own = folder / work.origins[0]
-        if own.exists() and own.stat().st_uid != os.geteuid():
-            remove_tree(own)  # of builds with other ids, see ids.py
-        return _for_portage(own)
-
-    def _binary_packages(
-        self, work: Work[PackageContext], folders: PortageFolders, repos: Sequence[Repository], confdirs: Sequence[Path]
-    ) -> BinaryPackages:
-        compiler = work.facts("root", LayerFacts).compiler(work.meta("root").stack)
-        provenance = Provenance(repos, self, confdirs, compiler, work.context.online)
-        return BinaryPackages(work.store.cache("binpkgs"), folders.pkgdir, provenance, work.origins)
-
-    def _binhosts(self, work: Work[PackageContext], folders: PortageFolders) -> Binhosts | None:
-        folder, keys = work.folder / "binhosts", work.node.files.binhost_keys
-        if any(host.signed and host.name not in keys for host in work.context.binhosts):
-            raise StagewrightError(Reason.NO_KEYS, "binary package hosts: keys not found", hint=FETCH)
-        hosts = [
-            Host(
-                name=host.name,
-                uri=host.uri,
-                priority=host.priority,
-                keys=keys.get(host.name),
-                caches=work.store.cache("binhosts"),
-                files=LentFolder(folder / "packages" / host.name),
-                origin=work.origins[-1],
-            )
-            for host in work.context.binhosts
-        ]
-        return Binhosts(hosts, folders.config, folder) if hosts else None
-
-    def _metadata(self, work: Work[PackageContext]) -> MetadataCache:
-        cache = work.store.cache("repos") / "md5-cache"
-        return MetadataCache(cache, work.folder, work.origins[0], work.key.data["repos"], work.cores, work.phase)
-
-    def _config(
-        self,
-        work: Work[PackageContext],
-        confdirs: Sequence[Path],
-        repos: Sequence[Repository],
-        parallel: ParallelJobs,
-        more: Mapping[str, str],
-    ) -> Path:
-        folder = work.folder / "etc-portage"
-        return folder if folder.exists() else assemble_confdir(folder, self, confdirs, repos, parallel, more)
 
     def sources_to_fetch(self, portage: Portage) -> Iterator[FetchRequest]:
         """Yield the packages that ``build`` will install, with its options, as far as they are known before the build.
@@ -353,7 +230,9 @@ class PackageStage(PortageSettings, Stage):
 
     def portage_for_fetch(self, work: Work[PackageContext]) -> Portage:
         """Return the Portage that fetches sources. It uses no binary package hosts."""
-        return self.mount_with_portage(_without_binhosts(work))[1]
+        from stagewright.kinds.common.mounted_portage import without_binhosts
+
+        return self.mount_with_portage(without_binhosts(work))[1]
 
     def shell_root(self, work: Work[PackageContext]) -> Root:
         """Return the root as the build sees it."""
@@ -372,6 +251,9 @@ class OwnRootStage(PackageStage):
 
     def new_root(self, work: Work[PackageContext]) -> tuple[Root, Portage]:
         """Make the new root. Return it, and the Portage that installs packages into it, at ``TARGET``."""
+        from stagewright.root.root import Root
+        from stagewright.root.sandbox import Bind
+
         folder = work.folder / "target"
         folder.mkdir(exist_ok=True)
         _, portage = self.mount_with_portage(work, [Bind(folder, TARGET, writable=True)])
@@ -383,7 +265,9 @@ class OwnRootStage(PackageStage):
 
     def portage_for_fetch(self, work: Work[PackageContext]) -> Portage:
         """Return the Portage that fetches sources, with an empty root as its target."""
-        return self.new_root(_without_binhosts(work))[1]
+        from stagewright.kinds.common.mounted_portage import without_binhosts
+
+        return self.new_root(without_binhosts(work))[1]
 
     def shell_root(self, work: Work[PackageContext]) -> Root:
         """Return the root that builds, with the new root at /mnt/target."""
@@ -393,22 +277,3 @@ class OwnRootStage(PackageStage):
 def _chosen(wanted: Sequence[str] | None, known: Mapping[str, T]) -> dict[str, T]:
     """Return the entries that a stage names, or all if it names none. Unknown names are reported elsewhere."""
     return {name: known[name] for name in (known if wanted is None else wanted) if name in known}
-
-
-def _services(work: Work[PackageContext], apt: Sequence[Bind]) -> tuple[Service, ...]:
-    """Return the services of this machine that fetch steps need: the project's, and those of its package sources."""
-    texts = [path.read_text(encoding="utf-8") for bind in apt for path in sorted(bind.source.iterdir())]
-    return (*map(Service.of, work.context.services), *local_services(texts))
-
-
-def _without_binhosts(work: Work[PackageContext]) -> Work[PackageContext]:
-    context = work.context.model_copy(update={"binhosts": ()})
-    return replace(work, node=replace(work.node, context=context))
-
-
-def _for_portage(folder: Path) -> Path:
-    """Make a folder that Portage's user may write to."""
-    folder.mkdir(exist_ok=True)
-    os.chown(folder, -1, PORTAGE_UID)
-    folder.chmod(0o2775 if "distfiles" in folder.name or folder.parent.name == "ccache" else 0o1777)
-    return folder

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
@@ -15,13 +15,15 @@ from stagewright.kinds.common.packages import PackageStage
 from stagewright.kinds.common.work import Work
 from stagewright.portage.confdir import make_conf
 from stagewright.portage.confdir_merge import shipped_confdir
-from stagewright.portage.emerge import Portage
 from stagewright.portage.repositories import profile_link
 from stagewright.project.fields import Matching, Section
 from stagewright.project.names import NAME
 from stagewright.root import files
 from stagewright.root.local import LOCALE_GEN, has_program
-from stagewright.root.root import Root
+
+if TYPE_CHECKING:
+    from stagewright.portage.emerge import Portage
+    from stagewright.root.root import Root
 
 TOOLS = ("gcc", "binutils")
 """Parts of the toolchain that are selected: each has a program NAME-config and profiles in /etc/env.d/NAME."""

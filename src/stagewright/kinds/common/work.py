@@ -21,12 +21,12 @@ from stagewright.portage.installed import Package
 from stagewright.root.devices import DeviceNode, missing_devices
 from stagewright.root.emulation import find_emulator, machine_of, register, unserved
 from stagewright.root.job_tokens import folder_of
-from stagewright.root.root import Root
-from stagewright.root.sandbox import Bind
 from stagewright.store.store import Store
 
 if TYPE_CHECKING:
     from stagewright.kinds.common.lineage import LineageEntry
+    from stagewright.root.root import Root
+    from stagewright.root.sandbox import Bind
     from stagewright.store.content import KnownDigest
     from stagewright.store.meta import Meta
 
@@ -173,6 +173,8 @@ class Work(Generic[C_co]):
 
     def mount(self, role: str, binds: Sequence[Bind] = ()) -> Root:
         """Mount the root of an input, with a writable layer on top."""
+        from stagewright.root.root import Root
+
         key = self.inputs[role].key
         keys = self.store.meta(Yields.LAYER, key).stack
         return self.runnable(Root.mount(self.folder, self.store.stack(key), keys=keys, binds=binds, log=self.log))

@@ -7,13 +7,16 @@ result is a layer. The squashfs is a separate node, because it also needs the ke
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from stagewright.kinds.common.context import PackageContext
 from stagewright.kinds.common.finish import Finish, finish
-from stagewright.kinds.common.layer import finish_layer
 from stagewright.kinds.common.packages import PackageStage
 from stagewright.kinds.common.work import Built, Work
-from stagewright.portage.emerge import FetchRequest, Portage
+from stagewright.portage.fetch_request import FetchRequest
+
+if TYPE_CHECKING:
+    from stagewright.portage.emerge import Portage
 
 OPTIONS = ("--newuse", "--deep", "--update")
 """Options of emerge(1) for the packages."""
@@ -35,6 +38,8 @@ class LiveStage1(PackageStage, Finish, kind="livecd-stage1"):
 
     def build(self, work: Work[PackageContext]) -> Built:
         """Change the root, and return the changes as a layer."""
+        from stagewright.kinds.common.layer import finish_layer
+
         root, portage = self.mount_with_portage(work)
         portage.install(self.packages, options=OPTIONS)
         facts = finish(self, root, work, portage)

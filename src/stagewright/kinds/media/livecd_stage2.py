@@ -45,18 +45,19 @@ from stagewright.media.loaders import Loader
 from stagewright.media.payload import FIRMWARE, LOADERS, MEMTEST, MODULES, BootKernel, Payload, kernel_paths
 from stagewright.media.signing import SecureBoot, sign
 from stagewright.netboot.programs import PROGRAMS, NetLoader
-from stagewright.portage.emerge import FetchRequest, Portage
+from stagewright.portage.fetch_request import FetchRequest
 from stagewright.project.fields import ByValue, Matching
 from stagewright.project.model import Project
 from stagewright.project.source import KeyPath
 from stagewright.root import files
 from stagewright.root.emulation import machine_of
 from stagewright.root.requirements import MissingRequirement
-from stagewright.root.root import Root
 from stagewright.root.sandbox import Bind
 
 if TYPE_CHECKING:
     from stagewright.kernel.configure import KernelSources
+    from stagewright.portage.emerge import Portage
+    from stagewright.root.root import Root
 
 _OUT = "/mnt/payload"
 

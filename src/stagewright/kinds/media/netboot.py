@@ -36,7 +36,8 @@ from stagewright.kinds.common.parts import Part, write_parts
 from stagewright.kinds.common.work import Built, Work
 from stagewright.media.arguments import InitramfsKind
 from stagewright.media.initramfs_contents import InitramfsContents, align
-from stagewright.portage.emerge import FetchRequest, Portage
+from stagewright.portage.emerge import Portage
+from stagewright.portage.fetch_request import FetchRequest
 from stagewright.project.fields import FilePath, FolderPath, Matching
 from stagewright.root import files
 from stagewright.root.local import has_program

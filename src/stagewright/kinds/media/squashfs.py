@@ -12,7 +12,7 @@ import re
 import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
@@ -36,13 +36,15 @@ from stagewright.release.artifact_digests import ALGORITHMS, FileDigests, digest
 from stagewright.root import files
 from stagewright.root.init_program import without_init
 from stagewright.root.overlay import bind
-from stagewright.root.root import Root
 from stagewright.root.sandbox import run_host_program
 from stagewright.root.sourced import IDENTIFIERS, values_of
 from stagewright.store.content import KnownDigest
 from stagewright.store.links import link
 from stagewright.trees import walk_tree
 from stagewright.units import size_hint
+
+if TYPE_CHECKING:
+    from stagewright.root.root import Root
 
 _WRITABLE = 0o200
 """Permission bit that files of artifacts do not have, and files of a root do."""

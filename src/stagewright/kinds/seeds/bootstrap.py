@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -18,15 +18,14 @@ from stagewright.kinds.common.archived import PinnedSeed, SeedPin, Sha256, pin_o
 from stagewright.kinds.common.base import Scope
 from stagewright.kinds.common.context import SeedContext
 from stagewright.kinds.common.facts import LayerFacts
-from stagewright.kinds.common.records import Records
 from stagewright.kinds.common.tools import FETCH_NETWORK, SANDBOX, Tool, emulator
 from stagewright.kinds.common.work import Built, Work
 from stagewright.project.fields import Matching
 from stagewright.project.lock import Pin
-from stagewright.root.network import Service
-from stagewright.seeds.apt import codename
-from stagewright.seeds.debian import Caches, bootstrap, resolve_packages
-from stagewright.seeds.mmdebstrap import DebianRequest
+
+if TYPE_CHECKING:
+    from stagewright.seeds.debian import Caches
+    from stagewright.seeds.mmdebstrap import DebianRequest
 
 DebianPackage = Annotated[str, Matching(r"[a-z0-9][a-z0-9+.-]+", "the name of a Debian package, in lower case")]
 FOR_PORTAGE = "bzip2 file gcc libc6-dev make mount patch pax-utils python3 xz-utils zstd"
@@ -56,6 +55,7 @@ class BootstrapSeed(PinnedSeed, kind="bootstrap"):
     )
     demand = Demand(memory=1024)
     pin_model = BootstrapPin
+    build_modules = ("stagewright.kinds.common.records", "stagewright.seeds.debian")
 
     bootstrap: Literal["debian"]
     """The distribution to bootstrap."""
@@ -80,11 +80,16 @@ class BootstrapSeed(PinnedSeed, kind="bootstrap"):
 
     def pin(self, work: Work[SeedContext]) -> Pin:
         """Look up the versions of all packages in the package sources of this computer."""
+        from stagewright.seeds.debian import resolve_packages
+
         work.phase("look up packages")
         return resolve_packages(self._request({}, work), work.folder, _caches(work), work.log)
 
     def build(self, work: Work[SeedContext]) -> Built:
         """Bootstrap the root and adapt it for Portage."""
+        from stagewright.kinds.common.records import Records
+        from stagewright.seeds.debian import bootstrap
+
         pin = pin_of(work, BootstrapPin)
         request = self._request({"arch": pin.arch}, work)
         work.emulate(request.arch.port.machine)
@@ -96,6 +101,10 @@ class BootstrapSeed(PinnedSeed, kind="bootstrap"):
         return Built(tree, facts, records=records.path if records else None)
 
     def _request(self, pin: Mapping[str, Any], work: Work[SeedContext]) -> DebianRequest:
+        from stagewright.root.network import Service
+        from stagewright.seeds.apt import codename
+        from stagewright.seeds.mmdebstrap import DebianRequest
+
         suite, services = self.suite or codename(), tuple(map(Service.of, work.context.services))
         arch, packages = self._arch(pin), tuple(sorted(self.packages))
         return DebianRequest(suite, packages, self.portage, arch, services, tuple(self.exclude))
@@ -106,4 +115,6 @@ class BootstrapSeed(PinnedSeed, kind="bootstrap"):
 
 
 def _caches(work: Work[SeedContext]) -> Caches:
+    from stagewright.seeds.debian import Caches
+
     return Caches(work.store.cache("pypi"), work.store.cache("debian"))

@@ -37,7 +37,7 @@ from stagewright.kinds.common.work import Built, Work
 from stagewright.project.fields import FilePath, Matching
 from stagewright.project.lock import Pin
 from stagewright.seeds import gentoo
-from stagewright.seeds.gentoo_keys import existing_keyring
+from stagewright.seeds.gentoo_keyring import existing_keyring
 
 OLD = 45
 """Stagewright reports a newest stage3 that is older than this number of days. Gentoo builds most stage3s every week."""

@@ -8,6 +8,7 @@ installed first.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
@@ -15,13 +16,15 @@ from stagewright.errors import Reason, StagewrightError
 from stagewright.kernel.modules import KernelSettings, check_kernel
 from stagewright.kinds.common.context import PackageContext
 from stagewright.kinds.common.finish import Finish, finish
-from stagewright.kinds.common.layer import finish_layer
 from stagewright.kinds.common.packages import TARGET, OwnRootStage
 from stagewright.kinds.common.work import Built, Work
-from stagewright.portage.emerge import FetchRequest, Portage
+from stagewright.portage.fetch_request import FetchRequest
 from stagewright.portage.installed import packages_of
 from stagewright.project.model import Project
 from stagewright.project.source import KeyPath
+
+if TYPE_CHECKING:
+    from stagewright.portage.emerge import Portage
 
 
 class Embedded(OwnRootStage, Finish, kind="embedded"):
@@ -48,6 +51,8 @@ class Embedded(OwnRootStage, Finish, kind="embedded"):
 
     def build(self, work: Work[PackageContext]) -> Built:
         """Install the packages into an empty folder."""
+        from stagewright.kinds.common.layer import finish_layer
+
         target, portage = self.new_root(work)
         if self._kernel_packages:
             portage.install(self._kernel_packages, target=TARGET)

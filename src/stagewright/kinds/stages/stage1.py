@@ -8,6 +8,7 @@ BOOTSTRAP_USE. The result is that folder, as a layer without layers below. The s
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from stagewright.errors import Reason, StagewrightError
 from stagewright.kinds.common.context import PackageContext
@@ -16,8 +17,12 @@ from stagewright.kinds.common.layer import finish_layer
 from stagewright.kinds.common.packages import TARGET, OwnRootStage
 from stagewright.kinds.common.system import empty_world, select_toolchain, set_time_zone_and_locale, ship_configuration
 from stagewright.kinds.common.work import Built, Work
-from stagewright.portage.emerge import FetchRequest, Portage, Stage1Packages
+from stagewright.portage.emerge import Stage1Packages
+from stagewright.portage.fetch_request import FetchRequest
 from stagewright.portage.installed import packages_of
+
+if TYPE_CHECKING:
+    from stagewright.portage.emerge import Portage
 
 BASELAYOUT = "sys-apps/baselayout"
 

@@ -7,6 +7,7 @@ the profile's ``packages.build`` with ``USE="-* bootstrap"``. The result is a la
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from stagewright.kinds.common.context import PackageContext
 from stagewright.kinds.common.facts import LayerFacts
@@ -14,10 +15,14 @@ from stagewright.kinds.common.layer import finish_layer
 from stagewright.kinds.common.packages import PackageStage
 from stagewright.kinds.common.system import BinrepoSettings, empty_world, select_toolchain, ship_configuration
 from stagewright.kinds.common.work import Built, Work
-from stagewright.portage.emerge import FetchRequest, Portage, Stage1Packages
+from stagewright.portage.emerge import Stage1Packages
 from stagewright.portage.emerge_output import EmergeOutput
+from stagewright.portage.fetch_request import FetchRequest
 from stagewright.portage.repositories import main_repository
-from stagewright.root.root import Root
+
+if TYPE_CHECKING:
+    from stagewright.portage.emerge import Portage
+    from stagewright.root.root import Root
 
 OPTIONS = ("--oneshot",)
 """Options of emerge(1) for all packages."""

@@ -7,6 +7,7 @@ is a layer. An installation by the Gentoo Handbook begins with it.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from stagewright.kinds.common.context import PackageContext
 from stagewright.kinds.common.facts import LayerFacts
@@ -14,8 +15,11 @@ from stagewright.kinds.common.layer import finish_layer
 from stagewright.kinds.common.packages import PackageStage
 from stagewright.kinds.common.system import BinrepoSettings, empty_world, select_toolchain, ship_configuration
 from stagewright.kinds.common.work import Built, Work
-from stagewright.portage.emerge import FetchRequest, Portage
+from stagewright.portage.fetch_request import FetchRequest
 from stagewright.portage.installed import packages_of
+
+if TYPE_CHECKING:
+    from stagewright.portage.emerge import Portage
 
 OPTIONS = ("--emptytree", "--update", "--deep", "--with-bdeps=y")
 

@@ -8,6 +8,7 @@ cannot have a stage of this kind.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
@@ -17,9 +18,12 @@ from stagewright.kinds.common.facts import LayerFacts
 from stagewright.kinds.common.layer import finish_layer
 from stagewright.kinds.common.packages import TARGET, OwnRootStage
 from stagewright.kinds.common.work import Built, Work
-from stagewright.portage.emerge import FetchRequest, Portage
+from stagewright.portage.fetch_request import FetchRequest
 from stagewright.portage.installed import packages_of
 from stagewright.project.fields import Atom, BinhostRef
+
+if TYPE_CHECKING:
+    from stagewright.portage.emerge import Portage
 
 GROUP_OPTIONS = ("--oneshot", "--nodeps")
 """Options of emerge(1) for a group of packages that is installed before all others."""

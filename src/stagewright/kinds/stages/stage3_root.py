@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from stagewright.kinds.common.base import Scope
 from stagewright.kinds.common.context import PackageContext
@@ -18,11 +19,14 @@ from stagewright.kinds.common.system import empty_world, select_toolchain, set_t
 from stagewright.kinds.common.work import Built, Work
 from stagewright.kinds.stages.stage3_prepared import PreparedRoot, RootSettings
 from stagewright.portage.binpkgs import packages_with_paths
-from stagewright.portage.emerge import PORTAGE_UID, FetchRequest, Portage
+from stagewright.portage.emerge import PORTAGE_UID, Portage
+from stagewright.portage.fetch_request import FetchRequest
 from stagewright.portage.installed import packages_of
 from stagewright.root import files
 from stagewright.root.owners import check_owners
-from stagewright.root.root import Root
+
+if TYPE_CHECKING:
+    from stagewright.root.root import Root
 
 ACCOUNTS = ("acct-group/", "acct-user/")
 """Categories of packages that add groups and users, in the required order (GLEP 81)."""

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -26,19 +26,21 @@ from stagewright.chroot import inside
 from stagewright.kernel.modules import SystemKernel, configure_installation, install_kernel, rebuild_modules
 from stagewright.kinds.common.context import PackageContext
 from stagewright.kinds.common.finish import Finish, add_files, run_script_and_remove
-from stagewright.kinds.common.layer import finish_layer
 from stagewright.kinds.common.packages import PackageStage
 from stagewright.kinds.common.system import BinrepoSettings, ship_configuration
 from stagewright.kinds.common.work import Built, Work
-from stagewright.portage.emerge import FetchRequest, Portage
+from stagewright.portage.fetch_request import FetchRequest
 from stagewright.portage.installed import packages_of
 from stagewright.root.accounts import AccountName, Accounts, Group, Password, User, check_numbers, plan_accounts
 from stagewright.root.budget import Size, check_size
 from stagewright.root.homes import apply_accounts, read_keys
 from stagewright.root.local import Local, apply_local, missing_local_settings
 from stagewright.root.requirements import MissingRequirement, asked_early, raise_if_missing
-from stagewright.root.root import Root
 from stagewright.root.services import Services, apply_services, missing_services
+
+if TYPE_CHECKING:
+    from stagewright.portage.emerge import Portage
+    from stagewright.root.root import Root
 
 OPTIONS = ("--newuse", "--deep", "--update")
 """Options of emerge(1) for the packages."""
@@ -93,6 +95,8 @@ class Stage4(PackageStage, Finish, Local, BinrepoSettings, kind="stage4"):
 
     def build(self, work: Work[PackageContext]) -> Built:
         """Change the root, and return the changes as a layer."""
+        from stagewright.kinds.common.layer import finish_layer
+
         root, portage = self.mount_with_portage(work)
         keys, wrong = self._keys(work)
         self._ask_early(root, keys, wrong, work)

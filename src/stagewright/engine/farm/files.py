@@ -43,7 +43,7 @@ def paths_of(files: NodeFiles) -> Iterator[Path]:
 
 @dataclass
 class FilesOut:
-    """Gives the files of a project to the shared store, each once in a run."""
+    """Gives the files of a project to the shared store, each once in a run, and again if the store has lost it."""
 
     shared: Shared
     _packed: dict[Path, PackedFile] = field(default_factory=dict)
@@ -55,7 +55,8 @@ class FilesOut:
 
     def _give(self, path: Path) -> PackedFile:
         with self._lock:
-            if path not in self._packed:
+            known = self._packed.get(path)
+            if known is None or not self.shared.has_file(known.digest):
                 with self.shared.store.scratch("farm") as folder:
                     archive = folder / "archive"
                     run([*_TAR, "--create", "--file", archive, "--directory", path.parent, "--", path.name])

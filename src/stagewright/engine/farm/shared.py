@@ -6,7 +6,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from stagewright.remote.place import Blob, blob_path, read_exactly
 from stagewright.remote.pull import pull
 from stagewright.remote.push import push
 from stagewright.remote.remote import ALTERED, RemoteStore
+from stagewright.remote.statement import result_path
 from stagewright.store.store import Store
 
 _WRONG = ALTERED | {Reason.NOT_FOUND}
@@ -26,17 +27,33 @@ KNOWN = 60.0
 """Seconds for which a result that the remote had is taken to be there. Another program may remove it."""
 
 LOCKED = 300.0
-"""Seconds to wait for another process of this machine that takes or makes the same result."""
+"""Seconds to wait for another program or thread of this machine that takes or makes the same result."""
+
+_PAUSE = 0.1
 
 
 @dataclass(frozen=True)
 class Shared:
-    """A remote with the store of this machine. Threads can use it together: each result is moved once at a time."""
+    """A remote with the store of this machine. Threads can use it together: each result is moved once at a time.
+
+    A pull holds the lock of the key in the store. A push and a file hold a lock of this object, and wait for no other.
+    ``known_for`` and ``patience`` are in seconds: see :data:`KNOWN` and :data:`LOCKED`.
+    """
 
     remote: RemoteStore
     store: Store
+    known_for: float = KNOWN
+    patience: float = LOCKED
     _locks: dict[str, threading.Lock] = field(default_factory=dict)
     _known: dict[str, float] = field(default_factory=dict)
+
+    def _has(self, name: str, path: str) -> bool:
+        if time.monotonic() - self._known.get(name, -self.known_for) < self.known_for:
+            return True
+        found = self.remote.exists(path)
+        if found:
+            self._known[name] = time.monotonic()
+        return found
 
     @contextmanager
     def _one(self, name: str) -> Iterator[None]:
@@ -45,17 +62,13 @@ class Shared:
 
     def has(self, yields: Yields, key: str) -> bool:
         """Return True if the remote has a result."""
-        if time.monotonic() - self._known.get(f"{yields} {key}", -KNOWN) < KNOWN:
-            return True
-        found = self.remote.has(yields, key)
-        if found:
-            self._known[f"{yields} {key}"] = time.monotonic()
-        return found
+        return self._has(f"{yields} {key}", result_path(yields, key))
 
     def pull(self, yields: Yields, key: str, *, held: bool = False) -> bool:
         """Bring a result into the store, with the layers below a layer. Return False if the remote lacks one.
 
-        ``held`` is True if the caller holds the lock of the key.
+        ``held`` is True if the caller holds the lock of the key. Raises: STORE_BUSY if another program or thread of
+        this machine holds the lock of a key for too long.
         """
         stack = self._stack(yields, key)
         return all(self._pull_one(yields, one, held=held and one == key) for one in reversed(stack))
@@ -69,17 +82,22 @@ class Shared:
         return list(statement.stack) if statement else [key]
 
     def _pull_one(self, yields: Yields, key: str, *, held: bool) -> bool:
-        end = time.monotonic() + LOCKED
-        with self._one(key):
-            while not self.store.has(yields, key):
-                found = self.remote.again(partial(pull, self.remote, self.store, yields, key, held=held), _WRONG)
-                if found is None:
-                    self._known.pop(f"{yields} {key}", None)
-                    if time.monotonic() > end or not self.has(yields, key):
+        end = time.monotonic() + self.patience
+        while not self.store.has(yields, key):
+            with nullcontext(True) if held else self.store.locked(key) as mine:
+                if mine:
+                    take = partial(pull, self.remote, self.store, yields, key, held=True)
+                    if self.remote.again(take, _WRONG) is None:
+                        self._known.pop(f"{yields} {key}", None)
                         return False
-                if found is None:  # another process has the lock of the key
-                    time.sleep(0.1)
-            return True
+            if not mine:  # who holds it makes the result, or takes it from the remote
+                if not self.has(yields, key):
+                    return self.store.has(yields, key)
+                if time.monotonic() > end:
+                    what = f"{self.store.path}: another program has locked {key[:12]} for {self.patience:.0f} s"
+                    raise StagewrightError(Reason.STORE_BUSY, what, hint="run the same command again")
+                time.sleep(_PAUSE)
+        return True
 
     def push(self, yields: Yields, key: str) -> None:
         """Give a result of the store to the remote, with the layers below a layer, except what it has."""
@@ -92,15 +110,17 @@ class Shared:
 
     # files of projects
 
+    def has_file(self, digest: str) -> bool:
+        """Return True if the remote has a file of a project."""
+        return self._has(digest, _document(digest))
+
     def put_file(self, blob: Blob, path: Path) -> None:
         """Give a file to the remote, unless it has it. A document names it, so that it is kept."""
         with self._one(blob.digest):
-            if blob.digest in self._known:
-                return
-            if not self.remote.exists(_document(blob.digest)):
+            if not self.has_file(blob.digest):
                 self.remote.put(blob, path)
                 self.remote.write(_document(blob.digest), _description(blob), [blob])
-            self._known[blob.digest] = time.monotonic()
+                self._known[blob.digest] = time.monotonic()
 
     def get_file(self, blob: Blob, target: Path) -> None:
         """Bring a file of the remote to a path. Raises: DIGEST_MISMATCH, or the failure of the remote."""

@@ -223,10 +223,11 @@ class _Pull:
                     while len(waiting) < 2 * self.remote.connections and (more := next(ahead, None)):
                         waiting[more] = pool.submit(self._fetch, more, parts)
                     if extent not in opened:
-                        path = waiting.pop(extent).result() if extent in waiting else parts / extent.file
+                        if extent in waiting:
+                            waiting.pop(extent).result()
                         if len(opened) >= _OPENED:
                             del opened[next(iter(opened))]
-                        opened[extent] = path.read_bytes()
+                        opened[extent] = self._read(extent, parts)
                     yield self._chunk(row, extent, opened, parts)
                     self._progress(row.size)
             finally:
@@ -239,7 +240,7 @@ class _Pull:
 
         def content() -> bytes:
             if extent not in opened:
-                opened[extent] = self._fetch(extent, parts).read_bytes()
+                opened[extent] = self._read(extent, parts)
             try:
                 data: bytes = self._decompress(opened[extent][start : start + row.length], row.size)
             except StagewrightError:
@@ -256,20 +257,33 @@ class _Pull:
             name, total = f"MiB from {self.remote.name}", -(-self.statement.size >> 20)
             self.remote.emit(NodeProgress(node=self.statement.node, done=self.done >> 20, total=total, name=name))
 
+    def _read(self, extent: _Extent, parts: Path) -> bytes:
+        """Return the bytes of an extent, which is fetched if it is not here.
+
+        Another pull with the same extent removes the file at its end. Then the bytes are fetched without a file.
+        """
+        with contextlib.suppress(FileNotFoundError):
+            return self._fetch(extent, parts).read_bytes()
+        data = self.remote.attempts("pull", lambda: b"".join(self._sent(extent)))
+        self._received.append(extent.length)
+        return data
+
+    def _sent(self, extent: _Extent) -> Iterator[bytes]:
+        return read_exactly(self.remote.place, blob_path(extent.pack.digest), extent.start, extent.length)
+
     def _fetch(self, extent: _Extent, parts: Path) -> Path:
         """Fetch an extent, unless a former transfer has left it. Return its file."""
         target = parts / extent.file
         self._files.append(target)
-        if target.exists() and target.stat().st_size == extent.length:
-            return target
+        with contextlib.suppress(FileNotFoundError):
+            if target.stat().st_size == extent.length:
+                return target
 
         def transfer() -> None:
             temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
             try:
                 with temporary.open("wb") as stream:
-                    path = blob_path(extent.pack.digest)
-                    for data in read_exactly(self.remote.place, path, extent.start, extent.length):
-                        stream.write(data)
+                    stream.writelines(self._sent(extent))
                 temporary.rename(target)
             finally:
                 temporary.unlink(missing_ok=True)

@@ -26,17 +26,22 @@ class Setting:
     text: str
 
 
-def settings(model: type[BaseModel], prefix: str = "") -> Iterator[Setting]:
-    """Yield the settings of a model, required ones first. The settings of a section follow the section."""
+def settings(
+    model: type[BaseModel], prefix: str = "", within: frozenset[type[BaseModel]] = frozenset()
+) -> Iterator[Setting]:
+    """Yield the settings of a model, required ones first. The settings of a section follow the section.
+
+    A section inside of itself is not described again. ``within`` are the models around this one.
+    """
     texts = docstrings(model)
     for name, info in sorted(model.model_fields.items(), key=lambda item: not item[1].is_required()):
         section = section_of(info.annotation)
         value = info.get_default(call_default_factory=True) if not info.is_required() else None
         shown = "required" if info.is_required() else ("" if isinstance(value, BaseModel) else plain(value))
         yield Setting(prefix + name, shown, texts.get(name, ""))
-        if section:
+        if section and section not in within | {model}:
             by_name = "NAME." if get_origin(info.annotation) is dict else ""
-            yield from settings(section, f"{prefix}{name}.{by_name}")
+            yield from settings(section, f"{prefix}{name}.{by_name}", within | {model})
 
 
 def plain(value: Any) -> str:

@@ -81,14 +81,17 @@ def section_of(annotation: Any) -> type[Section] | None:
     return next(filter(None, map(section_of, getattr(annotation, "__args__", ()))), None)
 
 
-def complete(model: type[Section]) -> None:
-    """Make the validators of a model, those of its sections first: pydantic makes each once then, not once a place."""
-    if model.__pydantic_complete__:
+def complete(model: type[Section], within: frozenset[type[Section]] = frozenset()) -> None:
+    """Make the validators of a model, those of its sections first: pydantic makes each once then, not once a place.
+
+    Sections can contain each other. ``within`` are the models whose sections are being completed.
+    """
+    if model.__pydantic_complete__ or model in within:
         return
     for info in model.model_fields.values():
         section = section_of(info.annotation)
-        if section and section is not model:
-            complete(section)
+        if section:
+            complete(section, within | {model})
     model.model_rebuild()
 
 

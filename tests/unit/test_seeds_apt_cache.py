@@ -61,6 +61,19 @@ def test_indexes_are_lent_with_the_time_of_their_release(cache: AptCache, tmp_pa
     assert (tmp_path / "lent" / f"{PREFIX}_InRelease").stat().st_mtime == 1000  # apt asks for newer ones
 
 
+def test_a_release_of_the_future_is_not_lent(cache: AptCache, tmp_path: Path) -> None:
+    cache.keep_indexes(lists(tmp_path / "lists"))
+    os.utime(cache.indexes / f"{PREFIX}_InRelease", (time.time() + 3600,) * 2)
+    assert lent(cache, tmp_path / "lent") == {}
+
+
+def test_a_release_of_the_future_is_not_kept(cache: AptCache, tmp_path: Path) -> None:
+    source = lists(tmp_path / "lists")
+    os.utime(source / f"{PREFIX}_InRelease", (time.time() + 3600,) * 2)
+    cache.keep_indexes(source)
+    assert [path.name for path in cache.indexes.iterdir()] == ["updated"]
+
+
 def test_an_altered_index_is_not_lent(cache: AptCache, tmp_path: Path) -> None:
     cache.keep_indexes(lists(tmp_path / "lists"))
     (cache.indexes / INDEX).write_bytes(PACKAGES.replace(b"1.0", b"6.6"))
@@ -117,6 +130,8 @@ def test_indexes_are_fresh_for_a_minute(cache: AptCache, tmp_path: Path) -> None
     cache.keep_indexes(lists(tmp_path / "lists"))
     assert cache.is_fresh
     os.utime(cache.indexes / "updated", (time.time() - 61,) * 2)
+    assert not cache.is_fresh
+    os.utime(cache.indexes / "updated", (time.time() + 3600,) * 2)
     assert not cache.is_fresh
     assert list(lent(cache, tmp_path / "lent")) != ["updated"]
 

@@ -9,9 +9,9 @@
 Nothing here is trusted. apt does not digest an index that it already has, and of a package that it already has it
 compares the size alone. So Stagewright does both. An index is lent if its SHA256 is the one in the Release file next to
 it. apt then verifies the signature of the Release file that it has after its update, and the index must be the one in
-that file (:func:`unverified`): it can be a newer one, or apt can have read the lent one in another way. A package is
-lent if its SHA256 is the one in these indexes: it is digested while it is copied into the folder of the build. Files
-get into the cache before any code of a package runs.
+that file (:func:`unverified`): it can be a newer one, or apt can have read the lent one in another way. A Release file
+with a time in the future is neither kept nor lent. A package is lent if its SHA256 is the one in these indexes: it is
+digested while it is copied into the folder of the build. Files get into the cache before any code of a package runs.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ class AptCache:
     def is_fresh(self) -> bool:
         """True if another seed has just updated the indexes."""
         with contextlib.suppress(FileNotFoundError):
-            return time.time() - (self.indexes / _UPDATED).stat().st_mtime < _FRESH
+            return 0 <= time.time() - (self.indexes / _UPDATED).stat().st_mtime < _FRESH
         return False
 
     def keep_indexes(self, source: Path) -> None:
@@ -204,12 +204,16 @@ def _copied(source: Path, target: Path) -> str:
 def _copy_verified(source: Path, target: Path) -> None:
     """Copy the Release files of a folder, and the indexes whose digests they have. Leave out everything else.
 
-    apt asks the server for files that are newer than the copies, so these have the same times.
+    apt asks the server for files that are newer than the copies, so these have the same times. A Release file with a
+    time in the future is left out: the server would answer that it has no newer one, and apt would keep an old one.
     """
     names = [path.name for path in sorted(source.iterdir())]
     for release in (name for name in names if name.endswith(f"_{RELEASE}")):
         copy = target / release
         if not _copied(source / release, copy):
+            continue
+        if copy.stat().st_mtime > time.time():
+            copy.unlink()
             continue
         digests = digests_in(copy.read_bytes()) if copy.stat().st_size <= _LARGEST_RELEASE else {}
         if not digests:

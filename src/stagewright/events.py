@@ -128,10 +128,14 @@ class NodeWaiting(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class NodePhase(Event):
-    """A node entered a phase, in one or two words: ``fetch``, ``build``, ``commit``."""
+    """A node entered a phase, in one or two words: ``fetch``, ``build``, ``commit``.
+
+    ``waits`` is True if the node waits for another one in this phase. Its time limit does not count meanwhile.
+    """
 
     node: str
     phase: str
+    waits: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import subprocess
 import sys
@@ -20,9 +21,11 @@ from stagewright.engine.job import Job
 from stagewright.engine.limits import RESERVE, DiskWatch, Guard
 from stagewright.engine.worker_process import Worker
 from stagewright.errors import Reason, StagewrightError
-from stagewright.events import NodeNotice, Status
+from stagewright.events import Event, NodeNotice, NodePhase, Status
 from stagewright.graph.node import Yields
 from stagewright.interpreter import package_path
+from stagewright.kinds.common.context import SeedContext
+from stagewright.kinds.common.work import Grant, Work
 from stagewright.project.limits import Limits, NodeLimits, parse_limits
 from stagewright.root import limit_groups
 from stagewright.root.limit_groups import LimitGroup, Place, find_place
@@ -129,6 +132,34 @@ def test_limits_are_not_part_of_keys(tmp_path: Path) -> None:
 
 
 # time
+
+
+def phase(*, waits: bool) -> str:
+    return NodePhase(node="seed:one", phase="x", waits=waits).to_json()
+
+
+def test_a_wait_is_in_the_log_and_in_the_phases(tmp_path: Path) -> None:
+    site, log, events = Site(tmp_path), io.StringIO(), list[Event]()
+    step = site.plan().steps["seed:one"]
+    work: Work[SeedContext] = Work(step.node, step.key, {}, Grant(), (), tmp_path, site.store, log, events.append)
+    report = work.waiter("a download", "look up packages")
+    report(True)
+    report(False)
+    phases = [(event.phase, event.waits) for event in events if isinstance(event, NodePhase)]
+    assert phases == [("wait for a download", True), ("look up packages", False)]
+    assert log.getvalue() == "wait for a download\nlook up packages\n"
+
+
+@as_root
+def test_a_wait_for_another_node_does_not_count(site: Limited) -> None:
+    site.behaviours = {"seed:one": f"say '{phase(waits=True)}'; sleep 6; say '{phase(waits=False)}'; built"}
+    assert not site.errors('timeout = "4s"', "one")
+
+
+@as_root
+def test_the_limit_counts_again_after_a_wait(site: Limited) -> None:
+    site.behaviours = {"seed:one": f"say '{phase(waits=True)}'; sleep 1; say '{phase(waits=False)}'; sleep 60"}
+    assert site.errors('timeout = "2s"', "one")["seed:one"].reason is Reason.LIMIT
 
 
 @pytest.mark.slow

@@ -185,6 +185,24 @@ def test_the_second_seed_waits_for_the_first(cache: AptCache) -> None:
     assert order == ["first", "second"]
 
 
+def test_a_seed_that_waits_says_so(cache: AptCache) -> None:
+    reports: list[bool] = []
+    with cache.fetching(reports.append):
+        assert reports == []
+
+    def second() -> None:
+        with cache.fetching(reports.append):
+            reports.append(True)
+
+    thread = threading.Thread(target=second)
+    with cache.fetching():
+        thread.start()
+        time.sleep(0.3)
+        assert reports == [True]
+    thread.join()
+    assert reports == [True, False, True]
+
+
 @pytest.mark.parametrize(
     ("options", "shared"),
     [

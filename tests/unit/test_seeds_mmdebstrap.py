@@ -10,11 +10,13 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from itertools import takewhile
 from pathlib import Path
 
 import pytest
+from fake_workers import eventually
 
 from stagewright.arch import host_machine
 from stagewright.errors import Reason, StagewrightError
@@ -132,6 +134,18 @@ def test_the_second_seed_fetches_neither_indexes_nor_packages(archive: Archive, 
     assert archive.fetch(tmp_path / "one") == ["200 InRelease", "200 Packages", f"200 {DEB}"]
     assert archive.fetch(tmp_path / "two") == []
     assert "304 InRelease" in archive.sent
+
+
+def test_a_seed_reports_that_it_waits_for_another_one(archive: Archive, tmp_path: Path) -> None:
+    reports: list[bool] = []
+    runs = replace(archive.runs(tmp_path / "one"), waiting=reports.append)
+    assert runs.cache
+    thread = threading.Thread(target=runs.fetch, args=(["hello=1.0"], io.StringIO()))
+    with runs.cache.fetching():
+        thread.start()
+        eventually(lambda: reports == [True])
+    thread.join()
+    assert reports == [True, False]
 
 
 def test_a_new_version_is_fetched(archive: Archive, tmp_path: Path) -> None:

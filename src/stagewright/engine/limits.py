@@ -39,11 +39,15 @@ def limit_error(message: str, limit: str, value: str, more: str, detail: str = "
 
 @dataclass
 class Guard:
-    """Enforces the limits of one job: of its time by the engine, of memory and processes by the kernel."""
+    """Enforces the limits of one job: of its time by the engine, of memory and processes by the kernel.
+
+    ``started`` (monotonic seconds) is moved by the time that the node has waited for others.
+    """
 
     limits: Limits
     group: LimitGroup
     started: float = field(default_factory=time.monotonic)
+    _waits_since: float | None = None
 
     @classmethod
     def start(cls, job: Job, folder: Path) -> Guard:
@@ -52,9 +56,17 @@ class Guard:
         swap = job.limits.memory is None
         return cls(job.limits, LimitGroup.make(folder.name, memory, job.limits.processes, swap=swap))
 
+    def note_phase(self, *, waits: bool) -> None:
+        """Note that a phase begins, in which the node waits for another one, or does not."""
+        now = time.monotonic()
+        if self._waits_since is not None:
+            self.started += now - self._waits_since
+        self._waits_since = now if waits else None
+
     def overdue(self) -> StagewrightError | None:
         """Return the error for a worker that has taken too long, or None."""
-        if time.monotonic() - self.started <= self.limits.seconds:
+        now = time.monotonic() if self._waits_since is None else self._waits_since
+        if now - self.started <= self.limits.seconds:
             return None
         number, unit = int(self.limits.timeout[:-1]), self.limits.timeout[-1]
         return limit_error(

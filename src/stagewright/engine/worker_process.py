@@ -19,7 +19,7 @@ from stagewright.engine.limits import Guard
 from stagewright.engine.worker import isolated, worker_command
 from stagewright.engine.worker_server import ForkedProcess, Request, WorkerServer
 from stagewright.errors import Reason, StagewrightError
-from stagewright.events import Event, NodeFinished, Status
+from stagewright.events import Event, NodeFinished, NodePhase, Status
 from stagewright.kinds.common.base import Stage
 from stagewright.kinds.common.signing_keys import needed_variables
 from stagewright.kinds.registry import by_kind
@@ -137,6 +137,8 @@ class Worker:
             except (ValueError, KeyError):
                 self._log(f"!!! not an event: {line!r}")
                 continue
+            if isinstance(event, NodePhase) and self.guard:
+                self.guard.note_phase(waits=event.waits)
             if isinstance(event, NodeFinished):
                 self.result = event
             else:

@@ -18,12 +18,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import os
 import re
 import secrets
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -51,6 +52,14 @@ _UPDATED = "updated"
 
 _FRESH = 60
 """Seconds in which a second update of the indexes has nothing to download, most likely."""
+
+
+Waiting = Callable[[bool], object]
+"""Is called with True when a wait for another seed begins, and with False when it ends."""
+
+
+def no_report(_: bool) -> None:
+    """Do not report that a seed waits."""
 
 
 @dataclass(frozen=True)
@@ -98,21 +107,30 @@ class AptCache:
         return self.folder / "packages"
 
     @contextlib.contextmanager
-    def fetching(self) -> Iterator[None]:
-        """Hold the lock of the sources for the block. Other seeds that fetch from them wait."""
+    def fetching(self, waiting: Waiting = no_report) -> Iterator[None]:
+        """Hold the lock of the sources for the block. Other seeds that fetch from them wait.
+
+        If another seed has the lock, ``waiting`` is called with True, and with False when the wait ends.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
+        waits = False
         while True:
             with locked(self.folder / f"{self.sources}.lock") as mine:
                 if mine:
+                    if waits:
+                        waiting(False)
                     yield
                     return
+            if not waits:
+                waits = True
+                waiting(True)
             time.sleep(_WAIT)
 
     def lend_indexes(self, target: Path) -> bool:
         """Copy the indexes whose digests are right into a new folder. Return True if there are any."""
         target.mkdir()
         try:
-            _copy_verified(self.indexes, target)
+            _copy_verified(self.indexes, target, time.time())
             os.utime(self.indexes)  # garbage collection reads this time as the last use
         except FileNotFoundError:  # there are none, or they are being collected
             return False
@@ -130,7 +148,7 @@ class AptCache:
         new = self.folder / f".new.{secrets.token_hex(4)}"
         new.mkdir(parents=True)
         try:
-            _copy_verified(source, new)
+            _copy_verified(source, new, time.time())
             self.indexes.mkdir(parents=True, exist_ok=True)
             fresh = {path.name for path in new.iterdir()}
             for path in list(self.indexes.iterdir()):
@@ -201,22 +219,20 @@ def _copied(source: Path, target: Path) -> str:
     return total.hexdigest()
 
 
-def _copy_verified(source: Path, target: Path) -> None:
+def _copy_verified(source: Path, target: Path, latest: float) -> None:
     """Copy the Release files of a folder, and the indexes whose digests they have. Leave out everything else.
 
     apt asks the server for files that are newer than the copies, so these have the same times. A Release file with a
-    time in the future is left out: the server would answer that it has no newer one, and apt would keep an old one.
+    time after ``latest`` is left out: the server would answer that it has no newer one, and apt would keep an old one.
     """
     names = [path.name for path in sorted(source.iterdir())]
     for release in (name for name in names if name.endswith(f"_{RELEASE}")):
         copy = target / release
         if not _copied(source / release, copy):
             continue
-        if copy.stat().st_mtime > time.time():
-            copy.unlink()
-            continue
-        digests = digests_in(copy.read_bytes()) if copy.stat().st_size <= _LARGEST_RELEASE else {}
-        if not digests:
+        state = copy.stat()
+        digests = digests_in(copy.read_bytes()) if state.st_size <= _LARGEST_RELEASE else {}
+        if not digests or state.st_mtime > latest:
             copy.unlink()
             continue
         prefix = release.removesuffix(RELEASE)
@@ -235,7 +251,7 @@ def unverified(lent: Path, kept: Path) -> list[str]:
     """
     names = {path.name for path in lent.iterdir() if not path.name.endswith(f"_{RELEASE}")}
     with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
-        _copy_verified(kept, Path(folder))
+        _copy_verified(kept, Path(folder), math.inf)
         right = {path.name for path in Path(folder).iterdir()}
     return sorted(names & {path.name for path in kept.iterdir()} - right)
 

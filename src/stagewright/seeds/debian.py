@@ -25,6 +25,7 @@ from stagewright.root.files import clamp_times
 from stagewright.root.root import Root
 from stagewright.root.sandbox import Bind
 from stagewright.seeds import debian_areas, pypi
+from stagewright.seeds.apt_cache import Waiting, no_report
 from stagewright.seeds.mmdebstrap import ASK_VERSIONS, Bootstrap, DebianRequest
 from stagewright.trees import remove_tree
 
@@ -100,10 +101,14 @@ _LEFTOVERS = (
 
 @dataclass(frozen=True)
 class Caches:
-    """Folders of the store: files of the Python package index, and indexes and packages of Debian."""
+    """Folders of the store: files of the Python package index, and indexes and packages of Debian.
+
+    ``waiting`` is called with True when another seed must end its download first, and with False when it has.
+    """
 
     pypi: Path
     debian: Path
+    waiting: Waiting = no_report
 
 
 def resolve_packages(request: DebianRequest, folder: Path, caches: Caches, log: IO[str]) -> dict[str, Any]:
@@ -112,7 +117,7 @@ def resolve_packages(request: DebianRequest, folder: Path, caches: Caches, log: 
     Raises ``INVALID_VALUE`` if the release does not have the architecture.
     """
     try:
-        output = Bootstrap.of(request, folder, caches.debian).simulated(_arguments(request))
+        output = Bootstrap.of(request, folder, caches.debian, caches.waiting).simulated(_arguments(request))
     except StagewrightError as error:
         if _NO_PORT not in error.detail:
             raise
@@ -141,7 +146,7 @@ def bootstrap(
 
     Raises ``LOCK_STALE`` if the sources do not have its versions any more.
     """
-    runs = Bootstrap.of(request, folder, caches.debian)
+    runs = Bootstrap.of(request, folder, caches.debian, caches.waiting)
     try:
         indexes = runs.fetch(pin["packages"], log)
         hooks = f"--extract-hook={ASK_VERSIONS}", f"--customize-hook={debian_areas.hook(Path(PLACE))}"

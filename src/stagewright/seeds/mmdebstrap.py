@@ -18,7 +18,7 @@ from stagewright.lazy_dataclass import dataclass
 from stagewright.root.download_sandbox import PLACE, bootstrapper
 from stagewright.run import run
 from stagewright.seeds import apt
-from stagewright.seeds.apt_cache import AptCache, archives_of, unverified
+from stagewright.seeds.apt_cache import AptCache, Waiting, archives_of, no_report, unverified
 from stagewright.trees import remove_tree
 
 if TYPE_CHECKING:
@@ -106,20 +106,24 @@ class Bootstrap:
     settings: str
     lines: Sequence[str]
     cache: AptCache | None
+    waiting: Waiting = no_report
 
     @classmethod
-    def of(cls, request: DebianRequest, folder: Path, cache: Path) -> Bootstrap:
-        """Return the runs for a request, with this machine's package sources and the cache in a folder."""
+    def of(cls, request: DebianRequest, folder: Path, cache: Path, waiting: Waiting = no_report) -> Bootstrap:
+        """Return the runs for a request, with this machine's package sources and the cache in a folder.
+
+        ``waiting`` is that of :meth:`AptCache.fetching`.
+        """
         settings, lines = apt.options(), apt.sources(request.suite)
         shared = AptCache.of(cache, lines, settings, request.arch.port.name)
-        return cls(request, folder, settings, lines, shared)
+        return cls(request, folder, settings, lines, shared, waiting)
 
     def simulated(self, arguments: Sequence[str]) -> str:
         """Return the output of a simulation, which lists the packages that a root would have."""
         lines: list[str] = []
         with ExitStack() as lock:
             if self.cache:
-                lock.enter_context(self.cache.fetching())
+                lock.enter_context(self.cache.fetching(self.waiting))
 
             def simulate(own: Path, *, lend: bool) -> None:
                 lines.clear()
@@ -155,7 +159,7 @@ class Bootstrap:
             words = ["--variant=custom", f"--customize-hook={ASK_VERSIONS}", f"--customize-hook={_FETCH}"]
             self._run(own, ["--format=directory", *words], "tree", log=log)
 
-        with cache.fetching():
+        with cache.fetching(self.waiting):
             for number in range(2):  # the second time, the cache lacks what was damaged in it
                 own = self._with_indexes(f"fetch{number}", fetch)
                 self._keep_indexes(own)

@@ -132,6 +132,17 @@ class Work(Generic[C_co]):
         """Report the phase that begins."""
         self.emit(NodePhase(node=self.node.id, phase=phase))
 
+    def waiter(self, what: str, phase: str) -> Callable[[bool], None]:
+        """Return a function that reports that the node waits for something (True), or that a phase goes on (False)."""
+
+        def report(waits: bool) -> None:
+            text = f"wait for {what}" if waits else phase
+            self.log.write(f"{text}\n")
+            self.log.flush()
+            self.emit(NodePhase(node=self.node.id, phase=text, waits=waits))
+
+        return report
+
     def progress(self, done: int, total: int, name: str) -> None:
         """Report the progress of the phase."""
         self.emit(NodeProgress(node=self.node.id, done=done, total=total, name=name))

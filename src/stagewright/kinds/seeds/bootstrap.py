@@ -82,8 +82,9 @@ class BootstrapSeed(PinnedSeed, kind="bootstrap"):
         """Look up the versions of all packages in the package sources of this computer."""
         from stagewright.seeds.debian import resolve_packages
 
-        work.phase("look up packages")
-        return resolve_packages(self._request({}, work), work.folder, _caches(work), work.log)
+        phase = "look up packages"
+        work.phase(phase)
+        return resolve_packages(self._request({}, work), work.folder, _caches(work, phase), work.log)
 
     def build(self, work: Work[SeedContext]) -> Built:
         """Bootstrap the root and adapt it for Portage."""
@@ -93,9 +94,10 @@ class BootstrapSeed(PinnedSeed, kind="bootstrap"):
         pin = pin_of(work, BootstrapPin)
         request = self._request({"arch": pin.arch}, work)
         work.emulate(request.arch.port.machine)
-        work.phase(f"bootstrap {len(pin.packages)} packages")
+        phase = f"bootstrap {len(pin.packages)} packages"
+        work.phase(phase)
         pinned = pin.model_dump(exclude_none=True)
-        tree, areas = bootstrap(request, pinned, work.folder, _caches(work), work.epoch, work.log)
+        tree, areas = bootstrap(request, pinned, work.folder, _caches(work, phase), work.epoch, work.log)
         records = Records(areas=areas).write(work.folder)
         facts = LayerFacts(package_count=len(pin.packages), records=records.digest if records else None)
         return Built(tree, facts, records=records.path if records else None)
@@ -114,7 +116,8 @@ class BootstrapSeed(PinnedSeed, kind="bootstrap"):
         return self.known_arch(pin) or host_machine().arch
 
 
-def _caches(work: Work[SeedContext]) -> Caches:
+def _caches(work: Work[SeedContext], phase: str) -> Caches:
     from stagewright.seeds.debian import Caches
 
-    return Caches(work.store.cache("pypi"), work.store.cache("debian"))
+    waiting = work.waiter("the download of another seed", phase)
+    return Caches(work.store.cache("pypi"), work.store.cache("debian"), waiting)

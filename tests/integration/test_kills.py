@@ -153,7 +153,7 @@ def check_store(store: Path, reference: Reference) -> None:
 def forget(node: str, store: Path) -> None:
     """Remove the results of a node and of those after it, as a collection would, so that they are built again.
 
-    Another build may have put the package that is compiled into the cache.
+    Another build may have put the package that is compiled into the cache, and the metadata of the ebuilds.
     """
     order = ("system", "boot", "live", "live+boot.squashfs", "iso")
     gone = {name for name in order[order.index(node) :] if (node, name) != ("system", "boot")}
@@ -161,6 +161,7 @@ def forget(node: str, store: Path) -> None:
         if json.loads(meta.read_text(encoding="utf-8"))["node"] in gone:
             shutil.rmtree(meta.parent)
     shutil.rmtree(store / "cache/binpkgs/app-misc/hello", ignore_errors=True)
+    shutil.rmtree(store / "cache/repos/md5-cache", ignore_errors=True)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -6,7 +6,9 @@ import hashlib
 import os
 import socket
 import stat
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -128,6 +130,90 @@ def test_a_socket_is_refused(source: Path) -> None:
             copied(source)
     assert caught.value.reason is Reason.INVALID_VALUE
     assert "etc/socket" in str(caught.value)
+
+
+def link(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("program")
+
+
+def file(path: Path) -> None:
+    path.unlink()
+    path.touch()
+
+
+def folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "swap", "said"),
+    [
+        ("program", link, "program: replaced by another program"),
+        ("link", file, "link: replaced by another program"),
+        ("program", folder, "program: replaced by another program"),
+        ("program", pipe, "program: not a file, folder or link"),
+        ("link", pipe, "link: replaced by another program"),
+    ],
+)
+def test_what_is_replaced_after_it_was_listed_is_an_error(
+    source: Path, monkeypatch: pytest.MonkeyPatch, name: str, swap: Callable[[Path], None], said: str
+) -> None:
+    (source / "usr/bin/link").symlink_to("program")
+    walk = module.walk
+
+    def swapping(*arguments: Any, **named: Any) -> Iterator[Any]:
+        for step in walk(*arguments, **named):
+            if step.name == "bin" and not step.left:
+                swap(source / "usr/bin" / name)
+            yield step
+
+    monkeypatch.setattr(module, "walk", swapping)
+    with pytest.raises(StagewrightError) as caught:
+        copied(source)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("size", [0, 1, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, 3 << 20])
+def test_files_of_all_sizes_are_whole(source: Path, size: int) -> None:
+    content = os.urandom(size)
+    (source / "etc/file").write_bytes(content)
+    copy = copied(source)
+    assert (copy.target / "etc/file").read_bytes() == content
+    assert hashlib.sha256(content).hexdigest() in {known.sha256 for known in copy.digested}
+
+
+@pytest.mark.parametrize("listed", [0, 10, 5000])
+def test_a_file_that_has_grown_is_read_in_large_pieces(
+    source: Path, monkeypatch: pytest.MonkeyPatch, listed: int
+) -> None:
+    log, content = source / "etc/log", os.urandom(300_000)
+    log.write_bytes(content[:listed])
+    reads = list[int]()
+    copy_of, read = module._copied, os.read
+
+    def growing(descriptor: int, copy: int, info: os.stat_result) -> str:
+        if info.st_size == listed:
+            log.write_bytes(content)
+        return copy_of(descriptor, copy, info)
+
+    def counting(descriptor: int, count: int) -> bytes:
+        reads.append(count)
+        return read(descriptor, count)
+
+    monkeypatch.setattr(module, "_copied", growing)
+    monkeypatch.setattr(module.os, "read", counting)
+    made = copied(source)
+    monkeypatch.undo()
+    assert (made.target / "etc/log").read_bytes() == content
+    assert hashlib.sha256(content).hexdigest() in {known.sha256 for known in made.digested}
+    assert len(reads) < 8
 
 
 def test_a_folder_above_its_limit_is_refused(source: Path) -> None:

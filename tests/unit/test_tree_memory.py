@@ -50,6 +50,20 @@ def test_only_files_of_changed_folders_are_read(tree: Path) -> None:
     assert digest(tree)[0] == tree_digest(tree)
 
 
+@pytest.mark.usefixtures("settled")
+def test_a_tree_that_is_the_same_is_not_put_together_again(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, _ = digest(tree)
+
+    def refused(*_: object) -> bytes:
+        raise AssertionError("the lines were read")
+
+    monkeypatch.setattr(FolderMemory, "lines", refused)
+    assert digest(tree) == (first, [])
+    monkeypatch.undo()
+    (tree / "c/new").touch()
+    assert digest(tree)[0] == tree_digest(tree)
+
+
 def swap(file: Path) -> None:
     info = file.stat()
     file.write_text("A/ONE", encoding="utf-8")

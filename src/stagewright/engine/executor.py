@@ -6,7 +6,7 @@ where a node is built and with which part of a machine, and starts an attempt at
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -86,9 +86,8 @@ class Placement:
 class Executor(Protocol):
     """Builds nodes. It knows the attempts that it has started until the scheduler calls :meth:`forget`."""
 
-    @property
-    def at_once(self) -> int:
-        """The number of small nodes that it builds at once."""
+    def at_once(self, nodes: Sequence[Node]) -> int:
+        """Return how many of some nodes are built at once, by their usual demand; 0 if it is not known."""
 
     def demand(self, node: Node) -> Demand:
         """Return what a node needs. Nodes with equal demands can be built in the same places."""

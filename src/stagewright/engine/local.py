@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Set
+from collections.abc import Callable, Sequence, Set
 from pathlib import Path
 
 from stagewright.engine.executor import Attempt, Placement
@@ -35,10 +35,9 @@ class LocalExecutor:
         self._running: dict[Path, Worker] = {}
         self.pool = TokenPool(max(1, min(resources.cores, resources.memory // MEMORY_PER_JOB)))
 
-    @property
-    def at_once(self) -> int:
-        """The number of nodes with one core that run at once."""
-        return min(self.resources.jobs or self.resources.cores, self.resources.cores)
+    def at_once(self, nodes: Sequence[Node]) -> int:
+        """Return how many nodes fit into the resources of the run, by their usual demand."""
+        return self.resources.at_once([node.demand for node in nodes])
 
     def demand(self, node: Node) -> Demand:
         """Return the demand of the node's kind."""

@@ -20,6 +20,9 @@ from stagewright.lazy_dataclass import dataclass
 UNKNOWN = 1.0
 """Seconds that a node is taken to need if no node of the run was ever built."""
 
+_KNOWN = 0.9
+"""Part of the nodes whose times must be known for another order than longest way first, which needs them less."""
+
 
 @dataclass(order=True)
 class _Entry:
@@ -59,7 +62,8 @@ class ReadyNodes:
         waiting = Waiting({name: seconds.get(name, self.usual) for name in self._waiting}, self._users, self._missing)
         ways = waiting.ways()
         self.longest_way = max(ways.values(), default=0.0)
-        self._order = waiting.best_order(ways, workers)
+        known = sum(name in seconds for name in self._waiting)
+        self._order = waiting.best_order(ways, workers) if known >= _KNOWN * len(self._waiting) else ways
         self._heaps: dict[Demand, list[_Entry]] = {}
         self._hopeless: set[str] = set()
         for name, count in self._missing.items():

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import statistics
+from collections.abc import Sequence
 from pathlib import Path
 
+from stagewright.graph.node import Demand
 from stagewright.lazy_dataclass import dataclass
 
 
@@ -29,6 +32,14 @@ class Resources:
         text = Path("/proc/meminfo").read_text(encoding="utf-8")
         free = next(int(line.split()[1]) for line in text.splitlines() if line.startswith("MemAvailable"))
         return cls(len(os.sched_getaffinity(0)), free * 9 // 10 // 1024)
+
+    def at_once(self, demands: Sequence[Demand]) -> int:
+        """Return how many nodes with the median of some demands fit; 0 without demands."""
+        if not demands:
+            return 0
+        cores = self.cores // statistics.median_low(max(1, one.cores) for one in demands)
+        memory = self.memory // statistics.median_low(max(1, one.memory) for one in demands)
+        return max(1, min(cores, memory, self.jobs or cores))
 
     def limited(self, cores: int | None, memory: int | None, jobs: int | None = None) -> Resources:
         """Return the same with other limits where they are given."""

@@ -116,7 +116,7 @@ class Scheduler:
             (step.node for step in plan.to_build),
             store.seconds_of(plan.project.records, self._names),
             executor.demand,
-            executor.at_once,
+            executor.at_once([step.node for step in plan.to_build]),
         )
         self._running: dict[str, _Running] = {}
         self._waiting: set[str] = set()

@@ -51,10 +51,11 @@ class FolderPlace:
         """Return True if a file exists."""
         return (self.folder / path).is_file()
 
-    def put(self, blob: Blob, source: Path) -> None:
-        """Copy a file."""
+    def put(self, blob: Blob, source: Path, *, own: bool = False) -> None:
+        """Copy a file, or link to one that is not needed any more and lies on the same file system."""
         with self._new(blob_path(blob.digest)) as temporary:
-            shutil.copyfile(source, temporary)
+            if not (own and _linked(source, temporary)):
+                shutil.copyfile(source, temporary)
 
     def write(self, path: str, data: bytes, refers: Sequence[Blob] = ()) -> None:
         """Write a file."""
@@ -89,6 +90,15 @@ class FolderPlace:
 
     def close(self) -> None:
         """Do nothing."""
+
+
+def _linked(source: Path, target: Path) -> bool:
+    """Make a hard link. Return False if that is not possible: on another file system, or without the right to."""
+    try:
+        os.link(source, target)
+    except OSError:
+        return False
+    return True
 
 
 class _NewFile:
@@ -164,7 +174,7 @@ class FsspecPlace:
         with translated(self.name):
             return bool(self.system.exists(self._path(path)))
 
-    def put(self, blob: Blob, source: Path) -> None:
+    def put(self, blob: Blob, source: Path, *, own: bool = False) -> None:
         """Upload a file."""
         with translated(self.name):
             self._upload(blob_path(blob.digest), lambda target: self.system.put_file(str(source), target))

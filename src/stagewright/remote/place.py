@@ -100,8 +100,11 @@ class Place(Protocol):
     def has(self, path: str) -> bool:
         """Return True if a blob or document exists."""
 
-    def put(self, blob: Blob, source: Path) -> None:
-        """Upload a blob. Readers see all of it or nothing."""
+    def put(self, blob: Blob, source: Path, *, own: bool = False) -> None:
+        """Upload a blob. Readers see all of it or nothing.
+
+        ``own`` says that the caller will remove the source and nothing writes to it, so the place may keep it.
+        """
 
     def write(self, path: str, data: bytes, refers: Sequence[Blob] = ()) -> None:
         """Write a document. Readers see the old or the new content. ``refers`` are the blobs that it names."""

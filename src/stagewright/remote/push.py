@@ -274,7 +274,7 @@ class _Uploads:
     def _upload(self, blob: Blob, path: Path) -> int:
         sent = 0
         if not self._remote.exists(blob_path(blob.digest)):
-            self._remote.put(blob, path)
+            self._remote.put(blob, path, own=True)
             sent = blob.size
         path.unlink(missing_ok=True)
         return sent

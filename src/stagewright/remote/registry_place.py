@@ -108,7 +108,7 @@ class RegistryPlace:
             raise self._unexpected(path, response.status_code)
         return response.status_code == 200
 
-    def put(self, blob: Blob, source: Path) -> None:
+    def put(self, blob: Blob, source: Path, *, own: bool = False) -> None:
         """Upload a blob."""
         with source.open("rb") as stream:
             self._upload(blob.digest, stream.read())

@@ -146,9 +146,9 @@ class RemoteStore:
         """Write a document."""
         self.attempts("push", lambda: self.place.write(path, data, refers))
 
-    def put(self, blob: Blob, source: Path) -> None:
-        """Upload a blob."""
-        self.attempts("push", lambda: self.place.put(blob, source))
+    def put(self, blob: Blob, source: Path, *, own: bool = False) -> None:
+        """Upload a blob. ``own``: the caller will remove the source, and nothing writes to it."""
+        self.attempts("push", lambda: self.place.put(blob, source, own=own))
 
     def remove(self, path: str) -> None:
         """Remove a document or a blob, if it exists."""

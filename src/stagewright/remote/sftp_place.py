@@ -83,7 +83,7 @@ class SftpPlace:
         except FileNotFoundError:
             return False
 
-    def put(self, blob: Blob, source: Path) -> None:
+    def put(self, blob: Blob, source: Path, *, own: bool = False) -> None:
         """Upload a file."""
         with source.open("rb") as stream:
             self._upload(blob_path(blob.digest), stream, blob.size)

@@ -79,7 +79,7 @@ class WebPlace:
             raise
         return True
 
-    def put(self, blob: Blob, source: Path) -> None:
+    def put(self, blob: Blob, source: Path, *, own: bool = False) -> None:
         """Not possible."""
         raise self._refused()
 

@@ -98,20 +98,21 @@ class FolderCopy:
 
     def _entry(self, entry: os.DirEntry[str], folder: int, target: int, where: str) -> None:
         name = entry.name
-        if entry.is_symlink():
-            info = entry.stat(follow_symlinks=False)
-            os.symlink(os.readlink(name, dir_fd=folder), name, dir_fd=target)
-            user, group = self.owner(info)
-            os.chown(name, user, group, dir_fd=target, follow_symlinks=False)
-            os.utime(name, (self.epoch, self.epoch), dir_fd=target, follow_symlinks=False)
-            return
-        if not entry.is_file(follow_symlinks=False):
-            raise strange(self.source / where / name)
-        source = open_untouched(name, folder, _READ)
+        try:
+            if entry.is_symlink():
+                self._link(name, folder, target)
+                return
+            source = open_untouched(name, folder, _READ) if entry.is_file(follow_symlinks=False) else -1
+        except OSError as error:
+            if error.errno not in (errno.ELOOP, errno.EINVAL):  # a link came or went since the folder was listed
+                raise
+            raise self._replaced(where, name) from error
+        if source < 0:
+            raise self._odd(folder, where, name)
         try:
             facts = self._facts(source)
-            if not stat.S_ISREG(facts.info.st_mode):  # another program has just put it there
-                raise strange(self.source / where / name)
+            if not stat.S_ISREG(facts.info.st_mode):
+                raise self._odd(folder, where, name)
             copy = os.open(name, _NEW, facts.info.st_mode & 0o755, dir_fd=target)  # often right: then without chmod
             try:
                 self._file(source, facts, copy)
@@ -119,6 +120,23 @@ class FolderCopy:
                 os.close(copy)
         finally:
             os.close(source)
+
+    def _link(self, name: str, folder: int, target: int) -> None:
+        info = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        os.symlink(os.readlink(name, dir_fd=folder), name, dir_fd=target)
+        user, group = self.owner(info)
+        os.chown(name, user, group, dir_fd=target, follow_symlinks=False)
+        os.utime(name, (self.epoch, self.epoch), dir_fd=target, follow_symlinks=False)
+
+    def _odd(self, folder: int, where: str, name: str) -> StagewrightError:
+        """Return the error for an entry that is neither a file nor a folder nor a link, or that has been replaced."""
+        mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
+        known = stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode)
+        return self._replaced(where, name) if known else strange(self.source / where / name)
+
+    def _replaced(self, where: str, name: str) -> StagewrightError:
+        what = f"{self.source / where / name}: replaced by another program while the folder was copied"
+        return StagewrightError(Reason.INVALID_VALUE, what, hint="run the same command again")
 
     def _file(self, source: int, facts: _Facts, copy: int) -> None:
         self._size += facts.info.st_size
@@ -182,8 +200,9 @@ def _copied(source: int, copy: int, info: os.stat_result) -> str:
         total.update(data)
         if not whole:
             _write(copy, data)
-        if len(data) == info.st_size < wanted:
+        if len(data) == info.st_size < wanted < _CHUNK:
             break
+        wanted = _CHUNK  # it is large, or has grown
     return total.hexdigest()
 
 

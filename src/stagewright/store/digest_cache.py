@@ -60,8 +60,9 @@ class DigestCache:
             known = self._new.get(name) or self._stored(name)
         if known is not None:
             return known
+        begun = time.time()
         value = find()
-        if time.time() - max(info.st_mtime, info.st_ctime) > SETTLED:
+        if begun - max(info.st_mtime, info.st_ctime) > SETTLED:
             self._new[name] = value
         return value
 

@@ -40,6 +40,7 @@ class FolderMemory:
         self._new: dict[str, bytes] = {}
         self._new_lines: dict[str, bytes] = {}
         self._changed = False
+        self._begun = time.time()
 
     def is_same(self, folder: str, signature: bytes) -> bool:
         """Return True for the signature of the last time."""
@@ -62,7 +63,7 @@ class FolderMemory:
     def keep(self, folder: str, signature: bytes, lines: bytes, *, newest: int) -> None:
         """Remember the lines of a folder, unless a file in it has changed just now (time stamps are only so fine)."""
         self._changed = True
-        if newest / 1e9 < time.time() - SETTLED:
+        if newest / 1e9 < self._begun - SETTLED:
             self._new[folder], self._new_lines[folder] = signature, lines
 
     def keep_whole(self, digest: str) -> None:

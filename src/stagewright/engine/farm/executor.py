@@ -12,7 +12,7 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from stagewright.engine.job import Job
 from stagewright.engine.local import LocalExecutor
 from stagewright.engine.plan import Plan, Step
 from stagewright.engine.ready_nodes import ReadyNodes
+from stagewright.engine.resources import Resources
 from stagewright.errors import Reason, StagewrightError
 from stagewright.graph.node import Demand, Node
 from stagewright.store.meta import Meta
@@ -216,11 +217,15 @@ class FarmExecutor:
 
     # the interface of executors
 
-    @property
-    def at_once(self) -> int:
-        """The number of nodes with one core that the machines build at once."""
+    def at_once(self, nodes: Sequence[Node]) -> int:
+        """Return how many nodes the machines that are connected build at once, each by the demands that it can meet."""
+        demands = [self._demands[node.id] for node in nodes if not self._demands[node.id].here]
         with self._lock:
-            return max(1, sum(site.machine.cores for site in self._sites.values()))
+            machines = [site.machine for site in self._sites.values()]
+        return sum(
+            Resources(one.cores, one.memory).at_once([demand for demand in demands if not lacks(one, demand)])
+            for one in machines
+        )
 
     def demand(self, node: Node) -> Demand:
         """Return the demand of a node, with what it needs of a machine."""

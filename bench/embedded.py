@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
-from bench.measure import Row, Setting, best, copy_of_demo, median_of, seed_tree, stagewright, stagewright_cost, timed
+from bench.measure import Row, Setting, best, copy_of_demo, median_of, peak_memory, seed_tree, stagewright, timed
 
 ROUNDS = 5
 
@@ -53,7 +53,7 @@ def measure(setting: Setting) -> list[Row]:
     memory: list[float] = []
 
     def build() -> None:
-        memory.append(stagewright_cost(project, store, "build", "packed", "--progress=quiet")[1])
+        memory.append(peak_memory(project, store, "build", "packed", "--progress=quiet"))
 
     for number in range(setting.count(ROUNDS)):
         changed = text.replace('use = ["-shout"]', f'use = ["-shout"]\nhostname = "bench{time.time_ns()}"')

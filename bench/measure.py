@@ -91,20 +91,27 @@ def best(costs: Sequence[tuple[float, float]]) -> tuple[float, float]:
 
 def stagewright(folder: Path, store: Path, *words: str) -> float:
     """Run the command in a project and return its wall time in seconds."""
-    return stagewright_cost(folder, store, *words)[0]
-
-
-def stagewright_cost(folder: Path, store: Path, *words: str) -> tuple[float, float]:
-    """Run the command in a project. Return its wall time in seconds, and the memory of its largest process in MiB."""
-    line = command(folder, store, *words)
     started = time.perf_counter()
-    process = subprocess.Popen(line, stdout=subprocess.DEVNULL)
-    status, usage = os.wait4(process.pid, 0)[1:]  # the usage of this command alone, with its processes
-    wall = time.perf_counter() - started
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, line)
-    return wall, usage.ru_maxrss / 1024
+    subprocess.run(command(folder, store, *words), check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - started
+
+
+_PEAK = """
+import os, sys
+status, usage = os.wait4(os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ), 0)[1:]
+print(usage.ru_maxrss)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+
+
+def peak_memory(folder: Path, store: Path, *words: str) -> float:
+    """Run the command in a project and return the memory of its largest process in MiB.
+
+    A small program starts it: the kernel counts the memory of the program that starts another one for that, too.
+    """
+    line = [sys.executable, "-c", _PEAK, *command(folder, store, *words)]
+    done = subprocess.run(line, check=True, stdout=subprocess.PIPE)
+    return int(done.stdout.split()[-1]) / 1024
 
 
 def command(folder: Path, store: Path, *words: str) -> list[str]:

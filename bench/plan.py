@@ -7,7 +7,7 @@ import time
 import tomllib
 from pathlib import Path
 
-from bench.measure import Row, Setting, median_of, stagewright, stagewright_cost, timed
+from bench.measure import Row, Setting, median_of, peak_memory, stagewright, timed
 
 STAGES = 500
 MANY = 20_000
@@ -22,7 +22,7 @@ def measure(setting: Setting) -> list[Row]:
     """
     store, stages = setting.store, setting.count(STAGES)
     project = _synthetic(setting.folder / "synthetic", stages, setting.count(FILES))
-    memory = stagewright_cost(project, store, "plan")[1]
+    memory = peak_memory(project, store, "plan")
     floor = median_of(lambda: stagewright(project, store, "kinds"), setting.count(ROUNDS))
     seconds = median_of(lambda: stagewright(project, store, "plan"), setting.count(ROUNDS))
     note = f"{seconds:.2f} s against {floor:.2f} s, from start to exit"
@@ -40,7 +40,7 @@ def _one_of_many(setting: Setting) -> list[Row]:
     """
     count = setting.count(MANY)
     project = _synthetic(setting.folder / "many", count, 1)
-    memory = stagewright_cost(project, setting.store, "plan", "stage7")[1]  # before this process has read the file
+    memory = peak_memory(project, setting.store, "plan", "stage7")
     started = time.process_time()
     tomllib.loads((project / "stagewright.toml").read_text(encoding="utf-8"))
     floor = time.process_time() - started

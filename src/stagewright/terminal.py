@@ -45,9 +45,9 @@ def run_on_new_terminal(command: Command) -> int:
             own = ["setsid", "--ctty", "--"] if 0 in terminals else []
             process = ends.enter_context(_child([*own, *command], variables, streams, own_session=not own))
             end.close()  # else the end of the command would not close the terminal
-        with _user_terminal(terminals, master):
+        with _woken() as signals, _user_terminal(terminals, master):
             screen = next(stream for stream in (1, 2, 0) if stream in terminals)
-            _Relay(process, master, keyboard=0 if 0 in terminals else None, screen=screen).run()
+            _Relay(process, master, signals, keyboard=0 if 0 in terminals else None, screen=screen).run()
         return process.wait()
 
 
@@ -74,6 +74,25 @@ def _copy_settings(source: int, target: int, *, plain: bool) -> None:
 def _copy_size(source: int, target: int) -> None:
     with contextlib.suppress(OSError):
         fcntl.ioctl(target, termios.TIOCSWINSZ, fcntl.ioctl(source, termios.TIOCGWINSZ, bytes(8)))
+
+
+@contextlib.contextmanager
+def _woken() -> Iterator[int | None]:
+    """Yield a descriptor that becomes readable with each signal; None in a thread that gets no signals.
+
+    A signal just before poll(2) does not interrupt it, so Python would call the handler when something else happens.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield None
+        return
+    reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    old = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    try:
+        yield reader
+    finally:
+        signal.set_wakeup_fd(old)
+        os.close(reader)
+        os.close(writer)
 
 
 @contextlib.contextmanager
@@ -111,9 +130,10 @@ def _user_terminal(terminals: list[int], master: int) -> Iterator[None]:
 class _Relay:
     """Passes on what is typed and printed until the command ends."""
 
-    def __init__(self, process: Process, master: int, keyboard: int | None, screen: int) -> None:
+    def __init__(self, process: Process, master: int, signals: int | None, keyboard: int | None, screen: int) -> None:
         self._process = process
         self._master = master
+        self._signals = signals
         self._keyboard = keyboard
         self._screen = screen
         self._typed = b""  # not yet read by the command's terminal
@@ -130,10 +150,12 @@ class _Relay:
 
     def _step(self, ended: int) -> bool:
         """Wait for something to do, and do it. Return False at the end."""
-        readers = [ended, self._master]
+        readers = [ended, self._master, *([] if self._signals is None else [self._signals])]
         if self._keyboard is not None and len(self._typed) < _CHUNK:
             readers.append(self._keyboard)
         ready, writable = _wait(readers, [self._master] if self._typed else [])
+        if self._signals in ready:
+            os.read(self._signals, _CHUNK)
         if self._keyboard in ready:
             self._type()
         if writable:

@@ -95,6 +95,22 @@ def test_a_signal_ends_the_command_and_the_settings_are_restored(tmp_path: Path)
         assert not Path(f"/proc/{child}").exists()
 
 
+UNNOTICED = """
+import signal, threading, time
+threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+"""
+"""The system gives SIGTERM to the other thread, so it interrupts nothing: as one that comes just before a wait."""
+
+
+def test_a_signal_that_interrupts_no_wait_ends_the_command() -> None:
+    with user(f"{NEW}\n{UNNOTICED}\nrun(['sh', '-c', 'echo pid: $$.; exec sleep 4321'])") as found:
+        found.wait_for(b"pid: ")
+        found.wait_for(b".")
+        os.kill(found.pid, signal.SIGTERM)
+        assert found.end() == 128 + signal.SIGTERM
+
+
 MANY = """
 import os, resource, threading
 resource.setrlimit(resource.RLIMIT_NOFILE, (1200, 1200))

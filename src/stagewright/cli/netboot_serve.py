@@ -7,6 +7,7 @@ import json
 import signal
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -25,6 +26,8 @@ from stagewright.ui.jsonlines import JsonLines
 from stagewright.ui.plain import Plain
 from stagewright.vm import accel
 from stagewright.vm.machine_spec import MachineSpec
+
+_LOOK = 0.2  # seconds between two looks if the server is to end
 
 
 @click.command(name="serve")
@@ -59,7 +62,7 @@ def command(
     if proxy_dhcp and (address in ANY or address.startswith("127.")):
         what = "--proxy-dhcp: needs the address of this machine on the network to serve"
         raise StagewrightError(Reason.USAGE, what, hint=f"add --address {outward_address(ANY[0])}")
-    stop, lock = _stop_event(), threading.Lock()
+    stop, lock = _Stop(), threading.Lock()
     listeners = Listeners(JsonLines(sys.stdout) if as_json else Plain(sys.stdout))
 
     def emit(event: Event) -> None:
@@ -131,9 +134,22 @@ def _introduce(folder: Path, url: str, found: Mapping[str, str], note: str) -> N
     print(flush=True)
 
 
-def _stop_event() -> threading.Event:
-    """Return an event that Ctrl-C and SIGTERM set, the ordinary ends of a server."""
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    return stop
+class _Stop:
+    """Waits for Ctrl-C or SIGTERM, the ordinary ends of a server.
+
+    It looks again and again: a signal just before a wait does not interrupt it. A handler must not take the lock that
+    the wait of a threading.Event has.
+    """
+
+    def __init__(self) -> None:
+        self._asked = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._ask)
+
+    def _ask(self, _number: int, _frame: object) -> None:
+        self._asked = True
+
+    def wait(self) -> None:
+        """Return when a signal has come, at most 0.2 s later."""
+        while not self._asked:
+            time.sleep(_LOOK)
